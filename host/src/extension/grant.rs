@@ -1,0 +1,112 @@
+//! One immutable grant: what one extension may do on one listener. Host functions ask it first, before any effect.
+
+use crate::config::{self, Capability, Granted, Verdicts};
+use crate::session::context::{Scope, covers_writing, matches};
+
+/// What a host function may do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    entries: config::Grant,
+    /// What its hooks may answer.
+    pub verdicts: Verdicts,
+}
+
+impl Grant {
+    /// The grant of one entry of a listener.
+    pub fn new(entries: config::Grant, verdicts: Verdicts) -> Grant {
+        Grant { entries, verdicts }
+    }
+
+    /// Whether a capability is granted at all.
+    pub fn has(&self, capability: Capability) -> bool {
+        self.entries.entry(capability).is_some_and(|granted| *granted != Granted::Denied)
+    }
+
+    /// Whether the operator said that the extension must do without.
+    pub fn denies(&self, capability: Capability) -> bool {
+        self.entries.entry(capability) == Some(&Granted::Denied)
+    }
+
+    /// Whether anything but `session` is granted.
+    pub fn beyond_session(&self) -> bool {
+        Capability::ALL.into_iter().any(|capability| capability != Capability::Session && self.has(capability))
+    }
+
+    /// Whether this field of `session` or `identity` is granted.
+    pub fn field(&self, capability: Capability, field: &str) -> bool {
+        match self.entries.entry(capability) {
+            Some(Granted::All) => true,
+            Some(Granted::Names(names)) => names.iter().any(|name| name == field),
+            Some(Granted::Scoped { .. } | Granted::Denied) | None => false,
+        }
+    }
+
+    /// Whether this name may be read from the context.
+    pub fn reads(&self, scope: Scope, name: &str) -> bool {
+        self.patterns(Capability::ContextRead, scope, |pattern| matches(pattern, name))
+    }
+
+    /// Whether this name may be set in the context. Even `true` does not cover the names the host keeps itself.
+    pub fn writes(&self, scope: Scope, name: &str) -> bool {
+        self.patterns(Capability::ContextWrite, scope, |pattern| covers_writing(pattern, name))
+    }
+
+    /// Whether the session may be declared authenticated as this user.
+    pub fn authenticates(&self, user: &str) -> bool {
+        match self.entries.entry(Capability::Authentication) {
+            Some(Granted::All) => true,
+            Some(Granted::Names(names)) => names.iter().any(|name| matches(name, user)),
+            Some(Granted::Scoped { .. } | Granted::Denied) | None => false,
+        }
+    }
+
+    /// Whether header fields of this name may be read.
+    pub fn reads_header(&self, name: &str) -> bool {
+        match self.entries.entry(Capability::MessageRead) {
+            Some(Granted::All) => true,
+            Some(Granted::Names(patterns)) => {
+                let name = name.to_ascii_lowercase();
+                patterns.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), &name))
+            }
+            Some(Granted::Scoped { .. } | Granted::Denied) | None => false,
+        }
+    }
+
+    /// Whether the body may be read.
+    pub fn reads_body(&self) -> bool {
+        self.entries.entry(Capability::MessageRead) == Some(&Granted::All)
+    }
+
+    fn patterns(&self, capability: Capability, scope: Scope, covers: impl Fn(&str) -> bool) -> bool {
+        let patterns = match (self.entries.entry(capability), scope) {
+            (Some(Granted::All), _) => return covers("*"),
+            (Some(Granted::Names(patterns)), _)
+            | (Some(Granted::Scoped { connection: patterns, .. }), Scope::Connection)
+            | (Some(Granted::Scoped { message: patterns, .. }), Scope::Message) => patterns,
+            (Some(Granted::Denied) | None, _) => return false,
+        };
+        patterns.iter().any(|pattern| covers(pattern))
+    }
+}
+
+/// The grants in one line, for the log and for `check`.
+impl std::fmt::Display for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut first = true;
+        for (capability, granted) in &self.entries.entries {
+            f.write_str(if std::mem::take(&mut first) { "" } else { ", " })?;
+            match granted {
+                Granted::All => write!(f, "{capability}")?,
+                Granted::Denied => write!(f, "{capability} denied")?,
+                Granted::Names(names) => write!(f, "{capability} [{}]", names.join(" "))?,
+                Granted::Scoped { connection, message } => {
+                    write!(f, "{capability} connection [{}] message [{}]", connection.join(" "), message.join(" "))?;
+                }
+            }
+        }
+        if first {
+            f.write_str("nothing")?;
+        }
+        Ok(())
+    }
+}

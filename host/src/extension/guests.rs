@@ -1,0 +1,361 @@
+//! The policy of one session: asks each extension of the listener that is there, in order, and folds what they say.
+//!
+//! What a guest staged is applied after it returned cleanly and its answer proved usable, refusals included; the next
+//! extension at the same hook sees it. Whatever fails is dropped whole, and the extension's `on-failure` speaks for it.
+
+use super::bindings::pillarbox::extension::types;
+use super::instance::{Call, Failure, Instance, Outcome, Shown};
+use super::interface::Hook;
+use super::load::Linked;
+use super::rack::Ticket;
+use super::roster::{Entry, Roster};
+use super::verdict::{self, Commanded, Ruled, Verdict};
+use crate::config::OnFailure;
+use crate::session::context::Stage;
+use crate::session::facts::{Facts, Identity};
+use crate::session::policy::{
+    self, Answer, Asking, ClientChange, Extensions, Memory, Offers, Policy, Question, Remembered, Ruling, Standing,
+};
+use pillarbox_smtp::{Parameter, reply};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The extensions of one session.
+pub struct Guests {
+    roster: Arc<Roster>,
+    chairs: Vec<Chair>,
+    /// The extension that wants another line for its verb, with the state it gets back.
+    pending: Option<(usize, Vec<u8>)>,
+}
+
+/// What one extension has in one session.
+#[derive(Debug, Default)]
+struct Chair {
+    instance: Option<Ticket>,
+    remembered: Arc<Remembered>,
+    shown: Arc<Shown>,
+}
+
+impl Extensions for Arc<Roster> {
+    fn open(&self, mut memory: Memory) -> Box<dyn Policy> {
+        let chair = |entry: &Arc<Entry>| Chair {
+            remembered: memory.remove(&entry.linked.name).map(Arc::new).unwrap_or_default(),
+            ..Chair::default()
+        };
+        let chairs = self.entries.iter().map(chair).collect();
+        Box::new(Guests { roster: self.clone(), chairs, pending: None })
+    }
+}
+
+impl Policy for Guests {
+    fn offers(&self, facts: &Facts) -> Offers {
+        self.roster.offers(facts)
+    }
+
+    fn keywords(&self, facts: &Facts) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (entry, chair) in self.roster.entries.iter().zip(&self.chairs) {
+            // Advertised to those who may use it, and to nobody else.
+            if !entry.commands(facts) {
+                continue;
+            }
+            for (keyword, declared) in &entry.declared.keywords {
+                let parameters = match chair.shown.get(keyword) {
+                    Some(None) => continue,
+                    Some(Some(shown)) => shown,
+                    None => declared,
+                };
+                lines.push(match parameters {
+                    Some(parameters) => format!("{keyword} {parameters}"),
+                    None => keyword.clone(),
+                });
+            }
+        }
+        lines
+    }
+
+    fn rule<'a>(&'a mut self, question: Question<'a>, facts: &'a mut Arc<Facts>) -> Asking<'a, Ruling> {
+        Box::pin(self.ask_all(question, facts))
+    }
+
+    fn command<'a>(&'a mut self, verb: &'a str, argument: &'a str, facts: &'a mut Arc<Facts>) -> Asking<'a, Answer> {
+        Box::pin(async move {
+            let declares = |entry: &Arc<Entry>| entry.declared.verbs.contains_key(verb) && entry.commands(facts);
+            match self.roster.entries.iter().position(declares) {
+                Some(index) => self.answer(index, Call::Begin(verb, argument), facts).await,
+                // The machine asked by what `offers` said, so nobody comes here but by a mistake of ours.
+                None => Answer::Refuse(reply::extension_failed()),
+            }
+        })
+    }
+
+    fn resume<'a>(&'a mut self, line: &'a [u8], facts: &'a mut Arc<Facts>) -> Asking<'a, Answer> {
+        Box::pin(async move {
+            match self.pending.take() {
+                Some((index, state)) => self.answer(index, Call::Resume(&state, line), facts).await,
+                None => Answer::Refuse(reply::extension_failed()),
+            }
+        })
+    }
+
+    fn accepted<'a>(&'a mut self, id: &'a str, facts: &'a mut Arc<Facts>) -> Asking<'a, ()> {
+        Box::pin(self.inform(Call::Accepted(id), facts))
+    }
+
+    fn ended<'a>(&'a mut self, facts: &'a mut Arc<Facts>) -> Asking<'a, ()> {
+        Box::pin(self.inform(Call::Disconnect, facts))
+    }
+
+    fn reads_messages(&self, facts: &Facts) -> bool {
+        self.roster.entries.iter().any(|entry| entry.hooks.contains(&Hook::Message) && entry.is_there(facts))
+    }
+
+    fn forget(&mut self) {
+        self.pending = None;
+        self.chairs.fill_with(Chair::default);
+    }
+
+    fn forget_message(&mut self) {
+        for chair in &mut self.chairs {
+            if !chair.remembered.message.is_empty() {
+                Arc::make_mut(&mut chair.remembered).message.clear();
+            }
+        }
+    }
+
+    fn rest(&mut self) {
+        for chair in &mut self.chairs {
+            chair.instance = None;
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        self.roster.standing()
+    }
+
+    fn knows(&self, extension: &str) -> bool {
+        self.roster.entries.iter().any(|entry| &*entry.linked.name == extension)
+    }
+
+    fn remembered(&mut self) -> Memory {
+        let named = |(entry, chair): (&Arc<Entry>, &Chair)| (entry.linked.name.clone(), (*chair.remembered).clone());
+        self.roster.entries.iter().zip(&self.chairs).map(named).collect()
+    }
+}
+
+impl Guests {
+    async fn ask_all(&mut self, question: Question<'_>, facts: &mut Arc<Facts>) -> Ruling {
+        let mut delay = Duration::ZERO;
+        let mut outcome = policy::Outcome::Pass;
+        let parameters = match question {
+            Question::Mail { parameters, .. } | Question::Recipient { parameters, .. } => handed(parameters),
+            Question::Connect | Question::Hello { .. } | Question::Data | Question::Message => Vec::new(),
+        };
+        let call = match question {
+            Question::Connect => Call::Connect,
+            Question::Hello { verb, domain } => Call::Hello(verb, domain),
+            Question::Mail { sender, .. } => Call::Mail(sender, &parameters),
+            Question::Recipient { address, .. } => Call::Recipient(address, &parameters),
+            Question::Data => Call::Data,
+            Question::Message => Call::Message,
+        };
+        let hook = call.hook();
+        for index in 0..self.chairs.len() {
+            let Some(entry) = self.roster.entries.get(index).cloned() else { break };
+            if !entry.hooks.contains(&hook) || !entry.is_there(facts) {
+                continue;
+            }
+            let verdict = match self.call(index, &entry.linked, call.clone(), facts).await.and_then(|settled| {
+                settled.judge(|returned| verdict::decision(hook, returned, &entry.linked.grant.verdicts))
+            }) {
+                Ok((ruled, settlement)) => {
+                    // A hook that decides about the client's steps never changes who the client is.
+                    let _identities = settlement.apply(self, index, facts, stage(hook));
+                    delay += ruled.delay;
+                    note_outside(&entry.linked, facts, hook, &ruled);
+                    ruled.verdict
+                }
+                Err(failure) => failed(&entry.linked, facts, hook, &failure),
+            };
+            match verdict {
+                Verdict::Next => {}
+                Verdict::Accept => break,
+                Verdict::Discard => {
+                    outcome = policy::Outcome::Discard;
+                    break;
+                }
+                Verdict::Refuse(refusal) => {
+                    outcome = policy::Outcome::Refuse(refusal);
+                    break;
+                }
+            }
+        }
+        Ruling { outcome, delay }
+    }
+
+    async fn answer(&mut self, index: usize, call: Call<'_>, facts: &mut Arc<Facts>) -> Answer {
+        let Some(entry) = self.roster.entries.get(index).cloned() else {
+            return Answer::Refuse(reply::extension_failed());
+        };
+        let linked = &entry.linked;
+        let settled = self.call(index, linked, call, facts).await.and_then(|settled| settled.judge(verdict::answer));
+        let (commanded, settlement) = match settled {
+            Ok(settled) => settled,
+            Err(failure) => {
+                // A verb must be answered: where the operator said `skip`, it is refused for now all the same.
+                return match failed(linked, facts, Hook::Command, &failure) {
+                    Verdict::Refuse(refusal) => Answer::Refuse(refusal),
+                    _ => Answer::Refuse(reply::extension_failed()),
+                };
+            }
+        };
+        let identities = settlement.apply(self, index, facts, Stage::Dialogue);
+        let change = |identities| ClientChange { extension: linked.name.clone(), identities };
+        match commanded {
+            Commanded::Done(reply) if identities.is_empty() => Answer::Done(reply, None),
+            Commanded::Done(reply) => Answer::Done(reply, Some(change(identities))),
+            Commanded::More(reply, state) => {
+                self.pending = Some((index, state));
+                Answer::More(reply)
+            }
+            Commanded::Restart(hello_kept) => Answer::Restart(hello_kept, change(identities)),
+            Commanded::Close(refusal) => Answer::Refuse(refusal),
+        }
+    }
+
+    async fn inform(&mut self, call: Call<'_>, facts: &mut Arc<Facts>) {
+        let hook = call.hook();
+        for index in 0..self.chairs.len() {
+            let Some(entry) = self.roster.entries.get(index).cloned() else { break };
+            if !entry.hooks.contains(&hook) || !entry.is_there(facts) {
+                continue;
+            }
+            match self.call(index, &entry.linked, call.clone(), facts).await {
+                Ok(settled) => {
+                    let _identities = settled.settle().apply(self, index, facts, Stage::Dialogue);
+                }
+                Err(failure) => {
+                    failed(&entry.linked, facts, hook, &failure);
+                }
+            }
+        }
+    }
+
+    /// One call. The instance is the session's own, made when it is first needed.
+    async fn call(
+        &mut self,
+        index: usize,
+        linked: &Arc<Linked>,
+        call: Call<'_>,
+        facts: &Arc<Facts>,
+    ) -> Result<Settled, Failure> {
+        linked.counters.called();
+        let Some(chair) = self.chairs.get_mut(index) else {
+            return Err(Failure::Start("no such extension".to_owned()));
+        };
+        let instance = match chair.instance.take().and_then(Ticket::redeem) {
+            Some(instance) => instance,
+            None => Instance::start(linked, &self.roster.rack, None).await?,
+        };
+        let (instance, outcome) =
+            instance.call(call, facts.clone(), chair.remembered.clone(), chair.shown.clone()).await?;
+        Ok(Settled { instance, outcome })
+    }
+}
+
+/// A call that returned cleanly and whose answer has not been looked at.
+struct Settled {
+    instance: Instance,
+    outcome: Outcome,
+}
+
+/// What a usable answer leaves to be applied.
+struct Settlement {
+    instance: Instance,
+    staged: Vec<crate::session::facts::Change>,
+    remembered: Arc<Remembered>,
+    shown: Arc<Shown>,
+}
+
+impl Settled {
+    /// Looks at the answer; one that cannot be used takes the instance and all it staged with it.
+    fn judge<T>(
+        self,
+        judge: impl FnOnce(super::instance::Returned) -> Result<T, Failure>,
+    ) -> Result<(T, Settlement), Failure> {
+        let Outcome { returned, staged, remembered, shown } = self.outcome;
+        let judged = judge(returned)?;
+        Ok((judged, Settlement { instance: self.instance, staged, remembered, shown }))
+    }
+
+    /// For hooks that only inform.
+    fn settle(self) -> Settlement {
+        let Outcome { staged, remembered, shown, .. } = self.outcome;
+        Settlement { instance: self.instance, staged, remembered, shown }
+    }
+}
+
+impl Settlement {
+    /// Applies it, and hands on the changes of client, which also depend on the answer.
+    fn apply(self, guests: &mut Guests, index: usize, facts: &mut Arc<Facts>, stage: Stage) -> Vec<Identity> {
+        let Settlement { instance, staged, remembered, shown } = self;
+        let name = guests.roster.entries.get(index).map(|entry| entry.linked.name.clone());
+        if let Some(chair) = guests.chairs.get_mut(index) {
+            *chair = Chair { instance: Some(guests.roster.rack.put(instance)), remembered, shown };
+        }
+        match (name, staged.is_empty()) {
+            (Some(name), false) => Arc::make_mut(facts).apply(staged, &name, stage),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn stage(hook: Hook) -> Stage {
+    if hook == Hook::Connect { Stage::Connect } else { Stage::Dialogue }
+}
+
+fn handed(parameters: &[Parameter]) -> Vec<types::Parameter> {
+    let hand = |given: &Parameter| types::Parameter { name: given.name.clone(), value: given.value.clone() };
+    parameters.iter().map(hand).collect()
+}
+
+/// A verdict outside the grant was taken as `next`.
+fn note_outside(linked: &Linked, facts: &Facts, hook: Hook, ruled: &Ruled) {
+    if let Some(verdict) = ruled.outside {
+        linked.counters.denied("verdict");
+        let (extension, listener) = (&*linked.name, &*linked.listener);
+        tracing::warn!(
+            session = &*facts.id,
+            extension,
+            listener,
+            hook = hook.name(),
+            verdict,
+            "verdict not granted, taken as next"
+        );
+    }
+}
+
+/// A call failed: it is logged and counted, and the extension's `on-failure` says what comes of it.
+fn failed(linked: &Linked, facts: &Facts, hook: Hook, failure: &Failure) -> Verdict {
+    linked.counters.failed(failure.kind());
+    let (extension, listener) = (&*linked.name, &*linked.listener);
+    let error = failure.to_string();
+    tracing::error!(
+        session = &*facts.id,
+        extension,
+        listener,
+        hook = hook.name(),
+        kind = failure.kind(),
+        error = &*error,
+        "extension failed"
+    );
+    let at_connect = hook == Hook::Connect;
+    match linked.on_failure {
+        OnFailure::Skip => Verdict::Next,
+        OnFailure::Tempfail if at_connect => Verdict::Refuse(reply::extension_failed_at_connect()),
+        OnFailure::Tempfail => Verdict::Refuse(reply::extension_failed()),
+        OnFailure::Reject if at_connect => Verdict::Refuse(reply::policy_reject_at_connect()),
+        OnFailure::Reject => Verdict::Refuse(reply::policy_reject()),
+        OnFailure::Disconnect => Verdict::Refuse(reply::extension_failed_at_connect().closing()),
+    }
+}

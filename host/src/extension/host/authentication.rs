@@ -1,0 +1,28 @@
+//! `authentication`: a login without AUTH, or none at all.
+
+use crate::config::Capability;
+use crate::extension::bindings::pillarbox::extension::authentication::Host;
+use crate::extension::bindings::pillarbox::extension::types::Error;
+use crate::extension::instance::State;
+use crate::extension::interface::Hook;
+use crate::session::facts::Change;
+
+const WHEN: [Hook; 3] = [Hook::Connect, Hook::Hello, Hook::Command];
+
+impl Host for State {
+    fn allow(&mut self, user: String) -> wasmtime::Result<Result<(), Error>> {
+        self.cross(user.len())?;
+        if user.is_empty() || user.len() > 255 || user.chars().any(char::is_control) {
+            return Ok(Err(Error::Invalid("a user has 1 to 255 octets and no control characters".to_owned())));
+        }
+        if !self.linked.grant.authenticates(&user) {
+            return Ok(self.deny(Capability::Authentication, &user));
+        }
+        Ok(self.during(&WHEN, "authentication").map(|()| self.staged.push(Change::Allow(user))))
+    }
+
+    fn forbid(&mut self) -> wasmtime::Result<Result<(), Error>> {
+        self.cross(1)?;
+        Ok(self.during(&WHEN, "authentication").map(|()| self.staged.push(Change::Forbid)))
+    }
+}

@@ -1,0 +1,161 @@
+//! What is linked where the operator wrote `false`: every function answers `denied`, and is counted as every denial is.
+//! The WIT decides the signatures; this is a table.
+
+use crate::config::Capability;
+use crate::extension::bindings::pillarbox::extension as wit;
+use crate::extension::instance::State;
+use wit::types::{Entry, Error, Parameter, Reply, Scope};
+
+/// The stub's sight of the guest: enough to say who was denied.
+pub struct Denied<'a>(pub &'a mut State);
+
+impl Denied<'_> {
+    fn deny<T>(&mut self, capability: Capability, function: &str) -> wasmtime::Result<Result<T, Error>> {
+        self.0.cross(0)?;
+        Ok(self.0.deny(capability, function))
+    }
+}
+
+type Answer<T> = wasmtime::Result<Result<T, Error>>;
+
+macro_rules! denied {
+    ($($interface:ident as $capability:ident { $($function:ident($($argument:ty),*) -> $answer:ty;)* })*) => { $(
+        impl wit::$interface::Host for Denied<'_> {
+            $( denied!(@function $capability $function($($argument),*) -> $answer); )*
+        }
+    )* };
+    (@function $capability:ident $function:ident() -> $answer:ty) => {
+        fn $function(&mut self) -> Answer<$answer> {
+            self.deny(Capability::$capability, stringify!($function))
+        }
+    };
+    (@function $capability:ident $function:ident($a:ty) -> $answer:ty) => {
+        fn $function(&mut self, _: $a) -> Answer<$answer> {
+            self.deny(Capability::$capability, stringify!($function))
+        }
+    };
+    (@function $capability:ident $function:ident($a:ty, $b:ty) -> $answer:ty) => {
+        fn $function(&mut self, _: $a, _: $b) -> Answer<$answer> {
+            self.deny(Capability::$capability, stringify!($function))
+        }
+    };
+    (@function $capability:ident $function:ident($a:ty, $b:ty, $c:ty) -> $answer:ty) => {
+        fn $function(&mut self, _: $a, _: $b, _: $c) -> Answer<$answer> {
+            self.deny(Capability::$capability, stringify!($function))
+        }
+    };
+}
+
+denied! {
+    session as Session {
+        id() -> String;
+        listener() -> String;
+        peer() -> wit::session::Endpoint;
+        client() -> wit::session::ClientFacts;
+        destination() -> wit::session::Endpoint;
+        tls() -> Option<wit::session::TlsFacts>;
+        authentication() -> Option<wit::session::Login>;
+        phase() -> wit::session::Stage;
+    }
+    identity as Identity {
+        settable() -> Vec<wit::identity::Field>;
+        set_addr(Option<String>) -> ();
+        set_port(Option<u16>) -> ();
+        set_name(wit::identity::HostName) -> ();
+        set_helo(Option<String>) -> ();
+        set_proto(String) -> ();
+        set_login(Option<String>) -> ();
+        set_destaddr(Option<String>) -> ();
+        set_destport(Option<u16>) -> ();
+    }
+    context_read as ContextRead {
+        get(Scope, String) -> Option<String>;
+        entries(Scope) -> Vec<Entry>;
+    }
+    context_write as ContextWrite {
+        set(Scope, String, String) -> ();
+        set_all(Scope, Vec<Entry>) -> ();
+        unset(Scope, String) -> ();
+    }
+    authentication as Authentication {
+        allow(String) -> ();
+        forbid() -> ();
+    }
+    envelope_read as EnvelopeRead {
+        sender() -> Option<String>;
+        recipients() -> Vec<String>;
+        parameters() -> Vec<Parameter>;
+    }
+    envelope_write as EnvelopeWrite {
+        set_sender(String) -> ();
+        add_recipient(String) -> ();
+        drop_recipient(String) -> ();
+        rewrite_recipient(String, String) -> ();
+        refuse_recipient(String, Reply) -> ();
+    }
+    message_write as MessageWrite {
+        insert_header(String, u32, String) -> ();
+        replace_header(String, u32, String) -> ();
+        remove_header(String, u32) -> ();
+    }
+    table as Table {
+        lookup(String, String) -> Option<String>;
+    }
+    kv as Kv {
+        get(String) -> Option<Vec<u8>>;
+        set(String, Vec<u8>, u64) -> ();
+        unset(String) -> ();
+        increment(String, i64, u64) -> i64;
+    }
+    dns as Dns {
+        addresses(String) -> Vec<String>;
+        mail_exchangers(String) -> Vec<wit::dns::Exchange>;
+        texts(String) -> Vec<Vec<u8>>;
+        pointers(String) -> Vec<String>;
+    }
+    http as Http {
+        send(wit::http::Request) -> wit::http::Response;
+    }
+    stream as Stream {
+        open(String) -> u32;
+        write(u32, Vec<u8>) -> ();
+        read(u32, u32) -> Vec<u8>;
+        close(u32) -> ();
+    }
+    clock as Clock {
+        now() -> u64;
+        monotonic() -> u64;
+    }
+    random as Random {
+        bytes(u32) -> Vec<u8>;
+    }
+    metrics as Metrics {
+        count(String, u64, Vec<Entry>) -> ();
+    }
+}
+
+impl wit::message_read::Host for Denied<'_> {
+    async fn size(&mut self) -> Answer<u64> {
+        self.deny(Capability::MessageRead, "size")
+    }
+
+    async fn body_offset(&mut self) -> Answer<u64> {
+        self.deny(Capability::MessageRead, "body_offset")
+    }
+
+    async fn headers(&mut self) -> Answer<Vec<wit::message_read::Header>> {
+        self.deny(Capability::MessageRead, "headers")
+    }
+
+    async fn header_values(&mut self, _: String) -> Answer<Vec<Vec<u8>>> {
+        self.deny(Capability::MessageRead, "header_values")
+    }
+
+    async fn read(&mut self, _: u64, _: u32) -> Answer<Vec<u8>> {
+        self.deny(Capability::MessageRead, "read")
+    }
+
+    async fn find(&mut self, _: Vec<u8>, _: u64) -> Answer<Option<u64>> {
+        self.deny(Capability::MessageRead, "find")
+    }
+}

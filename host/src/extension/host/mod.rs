@@ -1,0 +1,71 @@
+//! What a guest may call, one file per interface. Each function counts its crossing first, asks the grant second, and
+//! does its work third; what it changes is only staged. An error is a value; only a used-up budget traps.
+
+mod authentication;
+mod context;
+mod declare;
+mod denied;
+mod envelope;
+mod identity;
+mod log;
+mod message;
+mod session;
+mod settings;
+mod state;
+
+pub use denied::Denied;
+
+use super::bindings::pillarbox::extension::types::{self, Error};
+use super::instance::{Moment, State};
+use super::interface::Hook;
+use crate::config::Capability;
+use crate::session::context::Scope;
+use crate::session::facts::Facts;
+use std::sync::Arc;
+
+impl types::Host for State {}
+
+impl State {
+    /// The session, or why there is none.
+    fn session(&self) -> Result<Arc<Facts>, Error> {
+        self.facts.clone().ok_or_else(|| Error::Unavailable("there is no session in init".to_owned()))
+    }
+
+    /// The hook the guest is in, if it is one of these.
+    fn during(&self, hooks: &[Hook], what: &str) -> Result<(), Error> {
+        match &self.moment {
+            Moment::Hook(hook) if hooks.contains(hook) => Ok(()),
+            Moment::Hook(hook) => Err(Error::Unavailable(format!("{what} is not to be had at {}", hook.name()))),
+            Moment::Init(_) => Err(Error::Unavailable(format!("{what} is not to be had in init"))),
+        }
+    }
+
+    /// Whether something may still be staged.
+    fn stages(&self, what: &str) -> Result<(), Error> {
+        match &self.moment {
+            Moment::Hook(Hook::Accepted | Hook::Disconnect) | Moment::Init(_) => {
+                Err(Error::Unavailable(format!("{what} can be changed by hooks that decide")))
+            }
+            Moment::Hook(_) => Ok(()),
+        }
+    }
+
+    /// Notes a denial, and is one.
+    fn deny<T>(&self, capability: Capability, what: &str) -> Result<T, Error> {
+        let (name, listener) = (&*self.linked.name, &*self.linked.listener);
+        let session = self.facts.as_ref().map_or("-", |facts| &*facts.id);
+        let what = crate::observe::clip(what);
+        tracing::warn!(session, extension = name, listener, capability = capability.name(), what = &*what, "denied");
+        self.linked.counters.denied(capability.name());
+        Err(Error::Denied)
+    }
+}
+
+impl From<types::Scope> for Scope {
+    fn from(scope: types::Scope) -> Scope {
+        match scope {
+            types::Scope::Connection => Scope::Connection,
+            types::Scope::Message => Scope::Message,
+        }
+    }
+}

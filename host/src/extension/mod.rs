@@ -1,0 +1,303 @@
+//! The WebAssembly room: nobody else says wasmtime. It turns a configuration's extensions into policy that
+//! [`crate::session`] asks through the trait it owns.
+//!
+//! ```text
+//! load      octets -> compiled component -> linked with a grant -> `init` has declared
+//! roster    a listener's extensions in order, and what can be wrong between them
+//! guests    the policy of one session: asks, folds, applies
+//! instance  one call into one guest, within its budgets
+//! host/     what a guest may call
+//! ```
+//!
+//! No guest memory is ever shared by two sessions. What is not granted is not linked. A failed call ends its instance
+//! and nothing else. The room does not know SMTP's rules, where mail goes, or how a generation is published.
+
+mod bindings;
+mod engine;
+mod grant;
+mod guests;
+mod host;
+mod instance;
+mod interface;
+mod link;
+mod load;
+mod meter;
+mod rack;
+mod roster;
+mod stock;
+mod verdict;
+
+pub use load::{Digest, digest};
+pub use roster::Roster;
+
+use crate::config::{self, Capability, Component, Config, Granted, Instances, Place, Problem, Problems, Use};
+use crate::observe::Counters;
+use engine::Engine;
+use interface::Hook;
+use load::{Compiled, Compiler, Declared, Linked, LoadError, Purpose};
+use rack::Rack;
+use roster::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What runs guests: one for the process, over all generations.
+#[derive(Debug)]
+pub struct Runtime {
+    engine: Engine,
+    rack: Arc<Rack>,
+    compiler: Compiler,
+    counters: Arc<Counters>,
+}
+
+/// The extensions of one configuration, ready to be asked.
+#[derive(Debug)]
+pub struct Loaded {
+    /// By listener.
+    pub rosters: BTreeMap<String, Arc<Roster>>,
+    /// One row for each listener and extension.
+    pub rows: Vec<Row>,
+}
+
+/// What one extension is on one listener, in words.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The listener.
+    pub listener: String,
+    /// The extension.
+    pub extension: String,
+    /// The component.
+    pub digest: Digest,
+    /// The hooks that are asked.
+    pub hooks: Vec<&'static str>,
+    /// The verbs it declared.
+    pub verbs: Vec<String>,
+    /// What it was granted.
+    pub grants: String,
+    /// What it may answer.
+    pub verdicts: Vec<&'static str>,
+    /// For whom it is there.
+    pub peers: String,
+}
+
+/// What can be said of a component by itself.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// Its digest.
+    pub digest: Digest,
+    /// Octets.
+    pub size: usize,
+    /// The hooks it exports.
+    pub hooks: Vec<&'static str>,
+    /// The capabilities it asks for, by import or by hook, with the functions it uses.
+    pub capabilities: Vec<(Capability, Vec<String>)>,
+    /// What `init` declared without settings, or what it said instead.
+    pub declared: Result<Words, String>,
+}
+
+/// What an extension adds to the protocol, in words.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// EHLO keywords, with parameters.
+    pub keywords: Vec<String>,
+    /// Verbs.
+    pub verbs: Vec<String>,
+    /// MAIL parameters.
+    pub mail_parameters: Vec<String>,
+    /// RCPT parameters.
+    pub recipient_parameters: Vec<String>,
+}
+
+impl Runtime {
+    /// Starts the engine.
+    ///
+    /// # Errors
+    /// The system cannot run compiled code.
+    pub fn new(instances: Instances, counters: Arc<Counters>) -> Result<Runtime, wasmtime::Error> {
+        let engine = Engine::new(instances)?;
+        Ok(Runtime { compiler: Compiler::new(engine.clone()), engine, rack: Rack::new(instances), counters })
+    }
+
+    /// Loads every extension that a listener uses: reads and compiles each component once, links it for each listener,
+    /// runs `init`, and checks the extensions of a listener against each other.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its line.
+    pub async fn load(&self, config: &Config) -> Result<Loaded, Problems> {
+        let mut problems = Vec::new();
+        let used: BTreeSet<&str> = config
+            .listeners
+            .values()
+            .flat_map(|listener| &listener.extensions)
+            .map(|used| used.extension.as_str())
+            .collect();
+        let mut compiled = BTreeMap::new();
+        for extension in config.extensions.values().filter(|extension| used.contains(extension.name.as_str())) {
+            match self.compile(extension).await {
+                Ok(component) => {
+                    compiled.insert(extension.name.as_str(), component);
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let mut loaded = Loaded { rosters: BTreeMap::new(), rows: Vec::new() };
+        for (name, listener) in &config.listeners {
+            let mut entries = Vec::new();
+            for entry in &listener.extensions {
+                let (Some(extension), Some(component)) =
+                    (config.extensions.get(&entry.extension), compiled.get(entry.extension.as_str()))
+                else {
+                    continue;
+                };
+                let counters = self.counters.extension(&extension.name, name);
+                let purpose = Purpose { extension, entry, listener: name, counters };
+                match load::link(&self.engine, &self.rack, component, purpose).await {
+                    Ok((linked, declared)) => {
+                        entries.push((entry, Arc::new(Entry::new(linked, declared, &component.hooks, entry))));
+                    }
+                    Err(found) => problems.extend(found),
+                }
+            }
+            problems.extend(roster::check(listener, &entries));
+            loaded.rows.extend(entries.iter().map(|(used, entry)| Row::new(name, used, entry)));
+            let entries = entries.into_iter().map(|(_, entry)| entry).collect();
+            loaded.rosters.insert(name.clone(), Arc::new(Roster::new(entries, self.rack.clone())));
+        }
+        match problems.is_empty() {
+            true => Ok(loaded),
+            false => Err(Problems::new(config.source.clone(), problems)),
+        }
+    }
+
+    /// Forgets the compiled code that this configuration does not use. Sessions that still run it keep it alive.
+    pub fn retain(&self, loaded: &Loaded) {
+        self.compiler.retain(&loaded.rows.iter().map(|row| row.digest).collect());
+    }
+
+    /// How many instances there are now.
+    pub fn instances(&self) -> u32 {
+        self.rack.instances()
+    }
+
+    /// Looks at a component without a configuration.
+    ///
+    /// # Errors
+    /// It is no extension; the text says why.
+    pub async fn inspect(&self, octets: Vec<u8>) -> Result<Inspection, String> {
+        let compiled = self.compiler.compile(octets).await.map_err(|error| error.to_string())?;
+        let mut capabilities = compiled.capabilities.clone();
+        for hook in &compiled.hooks {
+            if let Some(capability) = hook.needs() {
+                capabilities.entry(capability).or_default();
+            }
+        }
+        // Everything there is to grant, because without a session nothing can be done with it.
+        let granted = |capability: Capability| if capability.served() { Granted::All } else { Granted::Denied };
+        let grant = config::Grant { entries: Capability::ALL.into_iter().map(|c| (c, granted(c))).collect() };
+        let (extension, entry) = bare(grant);
+        let counters = self.counters.extension("inspect", "inspect");
+        let purpose = Purpose { extension: &extension, entry: &entry, listener: "inspect", counters };
+        let declared = match load::link(&self.engine, &self.rack, &compiled, purpose).await {
+            Ok((_, declared)) => Ok(Words::of(&declared)),
+            Err(problems) => Err(problems.iter().map(Problem::message).collect::<Vec<_>>().join("; ")),
+        };
+        Ok(Inspection {
+            digest: compiled.digest,
+            size: compiled.size,
+            hooks: compiled.hooks.iter().map(|hook| hook.name()).collect(),
+            capabilities: capabilities.into_iter().collect(),
+            declared,
+        })
+    }
+
+    async fn compile(&self, extension: &config::Extension) -> Result<Compiled, Problem> {
+        let wrong =
+            |text: String| Problem::at(extension.component_place, format!("extension `{}`: {text}", extension.name));
+        // Read once: what is digested is what is compiled.
+        let octets = match &extension.component {
+            Component::Builtin(name) => stock::component(name).map(<[u8]>::to_vec).ok_or_else(|| {
+                wrong("this binary was built without the stock extensions".to_owned())
+                    .help("build it with `cargo xtask build`")
+            })?,
+            Component::File(path) => tokio::fs::read(path)
+                .await
+                .map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?,
+        };
+        let digest = digest(&octets);
+        if let Some(pinned) = extension.sha256.filter(|pinned| *pinned != digest.0) {
+            return Err(wrong(format!(
+                "the component is not the pinned one: its digest is {digest}, not {}",
+                Digest(pinned)
+            )));
+        }
+        self.compiler.compile(octets).await.map_err(|error| match error {
+            LoadError::NotAComponent(_) | LoadError::Compile(_) | LoadError::World(_) => wrong(error.to_string()),
+        })
+    }
+}
+
+/// An extension without a configuration.
+fn bare(grant: config::Grant) -> (config::Extension, Use) {
+    let extension = config::Extension {
+        name: "extension".to_owned(),
+        place: Place::default(),
+        component: Component::Builtin(String::new()),
+        component_place: Place::default(),
+        sha256: None,
+        settings: BTreeMap::new(),
+        settings_place: Place::default(),
+        limits: config::ExtensionLimits::default(),
+        on_failure: config::OnFailure::default(),
+    };
+    let entry = Use {
+        extension: extension.name.clone(),
+        place: Place::default(),
+        peers: None,
+        peers_place: None,
+        trust: config::Trust::default(),
+        grant,
+        verdicts: config::Verdicts::default(),
+        limits: config::ExtensionLimitsPart::default(),
+    };
+    (extension, entry)
+}
+
+impl Row {
+    fn new(listener: &str, used: &Use, entry: &Entry) -> Row {
+        let Linked { grant, digest, .. } = &*entry.linked;
+        let v = &grant.verdicts;
+        let verdicts = [
+            ("accept", v.accept),
+            ("tempfail", v.tempfail),
+            ("reject", v.reject),
+            ("disconnect", v.disconnect),
+            ("discard", v.discard),
+            ("quarantine", v.quarantine),
+        ];
+        let networks = |nets: &Vec<ipnet::IpNet>| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        Row {
+            listener: listener.to_owned(),
+            extension: used.extension.clone(),
+            digest: *digest,
+            hooks: entry.hooks.iter().map(|hook: &Hook| hook.name()).collect(),
+            verbs: entry.declared.verbs.keys().cloned().collect(),
+            grants: grant.to_string(),
+            verdicts: verdicts.into_iter().filter(|(_, granted)| *granted).map(|(name, _)| name).collect(),
+            peers: used.peers.as_ref().map_or_else(|| "everybody".to_owned(), networks),
+        }
+    }
+}
+
+impl Words {
+    fn of(declared: &Declared) -> Words {
+        let keyword = |(name, parameters): (&String, &Option<String>)| match parameters {
+            Some(parameters) => format!("{name} {parameters}"),
+            None => name.clone(),
+        };
+        Words {
+            keywords: declared.keywords.iter().map(keyword).collect(),
+            verbs: declared.verbs.keys().cloned().collect(),
+            mail_parameters: declared.mail_parameters.iter().cloned().collect(),
+            recipient_parameters: declared.recipient_parameters.iter().cloned().collect(),
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! What the host says to the machine's questions: its own checks first, then policy's, then the effect.
+//!
+//! Nothing here writes to the peer. An answer consumes the question, and the machine finds the words.
+
+use super::body::Incoming;
+use super::facts::{Facts, Phase, Transaction};
+use super::generation::{Judgement, RecipientName};
+use super::message::Message;
+use super::policy::{Answer, ClientChange, Outcome, Question};
+use super::session::{Session, chain};
+use super::{relay, trace};
+use crate::spool::{self, MessageId};
+use pillarbox_smtp::{Address, Ask, Refusal, Reply, Sender, ask, reply};
+use std::sync::Arc;
+
+impl Session {
+    /// Answers one question.
+    pub(super) async fn answer(&mut self, ask: Ask<'_>) {
+        match ask {
+            Ask::Connect(ask) => self.connect(ask).await,
+            Ask::Hello(ask) => self.hello(ask).await,
+            Ask::Verb(ask) => {
+                let (name, argument) = (ask.name().to_owned(), ask.argument().to_owned());
+                let answer = self.policy.command(&name, &argument, &mut self.facts).await;
+                self.verb(ask, answer).await;
+            }
+            Ask::Resume(ask) => {
+                let line = ask.line().to_vec();
+                let answer = self.policy.resume(&line, &mut self.facts).await;
+                self.verb(ask, answer).await;
+            }
+            Ask::Mail(ask) => self.mail(ask).await,
+            Ask::Recipient(ask) => self.recipient(ask).await,
+            Ask::Data(ask) => self.data(ask).await,
+            Ask::Message(ask) => self.message(ask).await,
+            Ask::Commit(ask) => self.commit(ask).await,
+        }
+        self.facts_mut().phase = Phase::Idle;
+    }
+
+    /// Asks policy, waits as long as it wants the peer to wait, and settles what followed from it.
+    pub(super) async fn rule(&mut self, question: Question<'_>, phase: Phase) -> Outcome {
+        self.facts_mut().phase = phase;
+        let ruling = self.policy.rule(question, &mut self.facts).await;
+        self.settle_rights();
+        if !ruling.delay.is_zero() {
+            tokio::time::sleep(ruling.delay.min(self.rules.limits.delay)).await;
+        }
+        if let Outcome::Refuse(refusal) = &ruling.outcome {
+            self.note_refusal(phase.name(), refusal, "policy");
+        }
+        ruling.outcome
+    }
+
+    async fn connect(&mut self, ask: ask::Connect<'_>) {
+        let banner = self.post.listener.banner.clone();
+        match self.rule(Question::Connect, Phase::Connect).await {
+            Outcome::Pass | Outcome::Discard => ask.accept(&banner),
+            Outcome::Refuse(refusal) => ask.refuse(refusal),
+        }
+    }
+
+    async fn hello(&mut self, ask: ask::Hello<'_>) {
+        let (verb, domain, line) = (ask.verb().to_owned(), ask.domain().to_owned(), ask.line().to_owned());
+        match self.rule(Question::Hello { verb: &verb, domain: &domain }, Phase::Hello).await {
+            Outcome::Pass | Outcome::Discard => {
+                self.greeted();
+                self.facts_mut().hello(&verb, &domain, &line);
+                let keywords = self.policy.keywords(&self.facts);
+                ask.accept(&self.facts.client_address(), &keywords);
+            }
+            Outcome::Refuse(refusal) => ask.refuse(refusal),
+        }
+    }
+
+    async fn verb<A: VerbAsk>(&mut self, ask: A, answer: Answer) {
+        match answer {
+            Answer::Done(reply, None) => {
+                self.settle_rights();
+                ask.done(reply);
+            }
+            Answer::Done(reply, Some(change)) => match self.rename(change).await {
+                Ok(()) => ask.done(reply),
+                Err(Renamed::NotWelcome(refusal)) => ask.lock(refusal),
+                Err(Renamed::MayNotSend(refusal)) => ask.abandon(refusal),
+            },
+            Answer::More(reply) => ask.more(reply),
+            Answer::Restart(hello_kept, change) => {
+                self.note_change(&change);
+                self.policy.forget();
+                self.reset();
+                self.facts_mut().restart(change.identities, &change.extension);
+                self.greeted();
+                self.settle();
+                ask.restart(hello_kept);
+            }
+            Answer::Refuse(refusal) => {
+                self.settle_rights();
+                match refusal.closes() {
+                    true => ask.close(refusal),
+                    false => ask.fail(refusal),
+                }
+            }
+        }
+    }
+
+    /// The client changed while the session goes on: what depends on it is decided anew (DESIGN §9, 3).
+    async fn rename(&mut self, change: ClientChange) -> Result<(), Renamed> {
+        self.note_change(&change);
+        self.policy.forget();
+        self.facts_mut().rename(change.identities, &change.extension);
+        self.settle();
+        // Policy comes before the relay decision, because what it says at connect may be a login.
+        if let Outcome::Refuse(refusal) = self.rule(Question::Connect, Phase::Connect).await {
+            return Err(Renamed::NotWelcome(refusal));
+        }
+        for (recipient, _) in &self.recipients {
+            let domain = (!recipient.bare_postmaster).then_some(&*recipient.domain);
+            if relay::right(&self.rules, &self.facts, domain).is_none() {
+                let refusal = reply::relaying_denied();
+                self.note_refusal("recipient", &refusal, "relay");
+                return Err(Renamed::MayNotSend(refusal));
+            }
+        }
+        Ok(())
+    }
+
+    async fn mail(&mut self, ask: ask::Mail<'_>) {
+        let (sender, parts) = match ask.sender() {
+            Sender::Null => (String::new(), (String::new(), String::new())),
+            Sender::Mailbox(mailbox) => {
+                (mailbox.to_string(), (mailbox.local().to_owned(), mailbox.domain().to_string()))
+            }
+        };
+        let (line, parameters) = (ask.line().to_owned(), ask.parameters().to_vec());
+        self.reset();
+        let facts = self.facts_mut();
+        facts.begin_message((&parts.0, &parts.1), &line);
+        facts.transaction = Some(Transaction {
+            sender: sender.clone(),
+            parameters: parameters.iter().map(|parameter| (parameter.name.clone(), parameter.value.clone())).collect(),
+            recipients: Vec::new(),
+        });
+        let outcome = self.rule(Question::Mail { sender: &sender, parameters: &parameters }, Phase::Mail).await;
+        match outcome {
+            Outcome::Pass => ask.accept(),
+            Outcome::Discard => ask.discard(),
+            Outcome::Refuse(refusal) => {
+                // No transaction, no message scope.
+                self.reset();
+                ask.refuse(refusal);
+            }
+        }
+    }
+
+    async fn recipient(&mut self, ask: ask::Recipient<'_>) {
+        let recipient = RecipientName::of(ask.address(), &self.post.hostname);
+        let address = ask.address().to_string();
+        let domain = (!recipient.bare_postmaster).then_some(&*recipient.domain);
+        let Some(right) = relay::right(&self.rules, &self.facts, domain) else {
+            let refusal = reply::relaying_denied();
+            self.note_refusal("recipient", &refusal, "relay");
+            return ask.refuse(refusal);
+        };
+        let discarded = match self.judge(&recipient).await {
+            Ok(discarded) => discarded,
+            Err(refusal) => {
+                self.note_refusal("recipient", &refusal, "route");
+                return ask.refuse(refusal);
+            }
+        };
+        let (line, parameters) = (ask.line().to_owned(), ask.parameters().to_vec());
+        let facts = self.facts_mut();
+        facts.address_recipient((&recipient.local, &recipient.domain), &line);
+        let question = Question::Recipient { address: &address, parameters: &parameters };
+        let outcome = self.rule(question, Phase::Recipient).await;
+        if let Outcome::Refuse(refusal) = outcome {
+            return ask.refuse(refusal);
+        }
+        tracing::debug!(session = &*self.facts.id, recipient = &*address, right = right.name(), "recipient accepted");
+        let dropped = matches!(outcome, Outcome::Discard);
+        self.recipients.push((recipient, discarded || dropped));
+        self.facts_mut().accept_recipient(address);
+        match dropped {
+            true => ask.discard(),
+            false => ask.accept(),
+        }
+    }
+
+    /// Whether the recipient's route only discards, or why it cannot be taken.
+    async fn judge(&self, recipient: &RecipientName) -> Result<bool, Refusal> {
+        match self.post.routing.judge(recipient).await {
+            Judgement::Deliver => Ok(false),
+            Judgement::Discard => Ok(true),
+            Judgement::UnknownMailbox => Err(reply::unknown_mailbox()),
+            Judgement::NoRoute => Err(reply::no_route()),
+            Judgement::Unavailable(error) => {
+                tracing::warn!(session = &*self.facts.id, error = &*chain(&error), "mailbox cannot be looked at");
+                Err(reply::spool_failed())
+            }
+        }
+    }
+
+    async fn data(&mut self, ask: ask::Data<'_>) {
+        let outcome = self.rule(Question::Data, Phase::Data).await;
+        if let Outcome::Refuse(refusal) = outcome {
+            return ask.refuse(refusal);
+        }
+        self.begun += 1;
+        let id = format!("{}.{}", self.facts.id, self.begun);
+        let Ok(id) = id.parse::<MessageId>() else { return ask.refuse(reply::spool_failed()) };
+        let envelope = ask.envelope();
+        let sole = match envelope.recipients.as_slice() {
+            [only] => Some(only.address.to_string()),
+            _ => None,
+        };
+        let trace = trace::received(&self.facts, &self.post.hostname, &id.to_string(), sole.as_deref());
+        let draft = self.service.spool.begin(id.clone());
+        self.incoming = Some(Incoming::begin(id, draft, trace).await);
+        match outcome {
+            Outcome::Discard => ask.discard(),
+            Outcome::Pass | Outcome::Refuse(_) => ask.accept(),
+        }
+    }
+
+    async fn message(&mut self, ask: ask::Message<'_>) {
+        // A message that could not be kept is refused at the commit, whatever policy thinks of it.
+        let Some(incoming) = self.incoming.take() else { return ask.accept() };
+        if incoming.failed() || !self.policy.reads_messages(&self.facts) {
+            self.incoming = Some(incoming);
+            return ask.accept();
+        }
+        let message = Arc::new(Message::new(incoming));
+        self.facts_mut().message = Some(message.clone());
+        let outcome = self.rule(Question::Message, Phase::Message).await;
+        self.facts_mut().message = None;
+        self.incoming = Message::reclaim(message);
+        match outcome {
+            Outcome::Pass => ask.accept(),
+            Outcome::Discard => ask.discard(),
+            Outcome::Refuse(refusal) => {
+                self.abort().await;
+                ask.refuse(refusal);
+            }
+        }
+    }
+
+    async fn commit(&mut self, ask: ask::Commit<'_>) {
+        let recipients = std::mem::take(&mut self.recipients);
+        let Some(incoming) = self.incoming.take() else { return ask.failed(reply::spool_failed()) };
+        let id = incoming.id.clone();
+        let (size, draft) = match (incoming.len(), incoming.finish()) {
+            (size, Ok(draft)) => (size, draft),
+            (_, Err(error)) => return ask.failed(self.not_kept(&error)),
+        };
+        let envelope = ask.envelope();
+        let kept: Vec<spool::Recipient> = envelope
+            .recipients
+            .iter()
+            .zip(&recipients)
+            .filter(|(_, (_, discarded))| !discarded)
+            .map(|(said, (name, _))| spool::Recipient {
+                address: said.address.to_string(),
+                local: name.local.clone(),
+                domain: name.domain.clone(),
+                postmaster: name.postmaster,
+                parameters: pairs(&said.parameters),
+            })
+            .collect();
+        let count = kept.len();
+        // What goes nowhere is not written: nobody would ever read it (DESIGN §6).
+        let done = match envelope.discard || kept.is_empty() {
+            true => {
+                draft.discard().await;
+                Ok(())
+            }
+            false => draft.commit(self.envelope(&id, envelope, kept)).await,
+        };
+        if let Err(error) = done {
+            return ask.failed(self.not_kept(&error));
+        }
+        let text = id.to_string();
+        self.service.counters.message_accepted();
+        tracing::info!(
+            session = &*self.facts.id,
+            message = &*text,
+            sender = &*envelope.sender.to_string(),
+            recipients = count,
+            size,
+            client = &*self.facts.client_address(),
+            "message accepted"
+        );
+        self.facts_mut().accept_message();
+        ask.done(&text);
+        self.accepted = Some(text);
+    }
+
+    fn envelope(
+        &self,
+        id: &MessageId,
+        said: &pillarbox_smtp::Envelope,
+        recipients: Vec<spool::Recipient>,
+    ) -> spool::Envelope {
+        use super::context::Scope;
+        let facts: &Facts = &self.facts;
+        let scope = |scope| facts.context.entries(scope).map(|(name, value)| (name.into(), value.into())).collect();
+        spool::Envelope {
+            id: id.clone(),
+            session: facts.id.to_string(),
+            received: trace::now_ms(),
+            listener: facts.listener.to_string(),
+            hostname: self.post.hostname.to_string(),
+            peer: facts.peer.address.map(|ip| ip.to_string()).unwrap_or_default(),
+            client: facts.client_address(),
+            helo: facts.client.helo.clone(),
+            protocol: trace::with_type(facts),
+            sender: facts.transaction.as_ref().map(|transaction| transaction.sender.clone()).unwrap_or_default(),
+            parameters: pairs(&said.parameters),
+            recipients,
+            connection: scope(Scope::Connection),
+            message: scope(Scope::Message),
+        }
+    }
+
+    fn not_kept(&self, error: &spool::SpoolError) -> Refusal {
+        tracing::error!(session = &*self.facts.id, error = &*chain(error), "message not kept");
+        match error.is_full() {
+            true => reply::spool_full(),
+            false => reply::spool_failed(),
+        }
+    }
+
+    fn note_change(&self, change: &ClientChange) {
+        tracing::info!(
+            session = &*self.facts.id,
+            extension = &*change.extension,
+            from = &*self.facts.client_address(),
+            change = &*format!("{:?}", change.identities),
+            "client changed"
+        );
+    }
+
+    fn note_refusal(&self, phase: &str, refusal: &Refusal, by: &str) {
+        let reply = refusal.to_string();
+        let client = self.facts.client_address();
+        tracing::info!(session = &*self.facts.id, phase, by, reply = &*reply, client = &*client, "refused");
+    }
+}
+
+/// Why a changed client may not go on.
+enum Renamed {
+    /// Policy at `connect` does not want it.
+    NotWelcome(Refusal),
+    /// It has no right to send to a recipient that was accepted.
+    MayNotSend(Refusal),
+}
+
+impl RecipientName {
+    fn of(address: &Address, hostname: &str) -> RecipientName {
+        match address {
+            Address::Postmaster => RecipientName {
+                local: "postmaster".to_owned(),
+                domain: hostname.to_ascii_lowercase(),
+                postmaster: true,
+                bare_postmaster: true,
+            },
+            Address::Mailbox(mailbox) => RecipientName {
+                local: mailbox.local().to_owned(),
+                domain: mailbox.domain().to_string().to_ascii_lowercase(),
+                postmaster: mailbox.local().eq_ignore_ascii_case("postmaster"),
+                bare_postmaster: false,
+            },
+        }
+    }
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Phase::Connect => "connect",
+            Phase::Hello => "hello",
+            Phase::Idle => "idle",
+            Phase::Mail => "mail",
+            Phase::Recipient => "recipient",
+            Phase::Data => "data",
+            Phase::Message => "message",
+            Phase::Closing => "closing",
+        }
+    }
+}
+
+fn pairs(parameters: &[pillarbox_smtp::Parameter]) -> Vec<(String, Option<String>)> {
+    parameters.iter().map(|parameter| (parameter.name.clone(), parameter.value.clone())).collect()
+}
+
+/// A verb's first line and its later ones are answered alike.
+trait VerbAsk {
+    fn done(self, reply: Reply);
+    fn more(self, reply: Reply);
+    fn restart(self, hello_kept: bool);
+    fn close(self, refusal: Refusal);
+    fn abandon(self, refusal: Refusal);
+    fn lock(self, refusal: Refusal);
+    fn fail(self, refusal: Refusal);
+}
+
+macro_rules! verb_ask {
+    ($($ask:ty),*) => { $(
+        impl VerbAsk for $ask {
+            fn done(self, reply: Reply) { self.done(reply) }
+            fn more(self, reply: Reply) { self.more(reply) }
+            fn restart(self, hello_kept: bool) { self.restart(hello_kept) }
+            fn close(self, refusal: Refusal) { self.close(refusal) }
+            fn abandon(self, refusal: Refusal) { self.abandon(refusal) }
+            fn lock(self, refusal: Refusal) { self.lock(refusal) }
+            fn fail(self, refusal: Refusal) { self.fail(refusal) }
+        }
+    )* };
+}
+verb_ask!(ask::Verb<'_>, ask::Resume<'_>);

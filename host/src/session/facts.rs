@@ -1,0 +1,413 @@
+//! The facts of one session: who is there, who it is taken to be, and what has been said so far.
+//!
+//! Policy reads them and hands back changes as data; only the functions here apply them, so that what follows from a
+//! change (a login that goes, a context that is rebuilt) is in one place. The facts know no socket, no machine and no
+//! guest.
+
+use super::context::{Context, Origin, Scope, Stage};
+use crate::config::Rules;
+use crate::tls;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// An address and port, either of which may be unknown (XCLIENT's `[UNAVAILABLE]`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address, canonical: IPv4-mapped IPv6 is IPv4.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: Option<u16>,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(socket: SocketAddr) -> Self {
+        Endpoint { address: Some(socket.ip().to_canonical()), port: Some(socket.port()) }
+    }
+}
+
+/// What is known of a host's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HostName {
+    /// This name.
+    Known(String),
+    /// None, or nobody looked.
+    #[default]
+    Unavailable,
+    /// The look-up failed for now.
+    TemporarilyUnavailable,
+}
+
+/// Who the session is taken to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// Where from.
+    pub endpoint: Endpoint,
+    /// The host's name.
+    pub name: HostName,
+    /// The HELO or EHLO name.
+    pub helo: Option<String>,
+    /// Whether it said EHLO, or XCLIENT said ESMTP of it.
+    pub esmtp: bool,
+}
+
+/// Who is authenticated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The user.
+    pub user: String,
+    /// A SASL mechanism, or the name of the extension that said so.
+    pub mechanism: String,
+    /// Who said so.
+    pub origin: Origin,
+}
+
+/// The envelope so far, as policy sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// The sender without angle brackets, empty for the null sender.
+    pub sender: String,
+    /// MAIL's parameters.
+    pub parameters: Vec<(String, Option<String>)>,
+    /// The recipients accepted so far, without angle brackets.
+    pub recipients: Vec<String>,
+}
+
+/// Where the session stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the banner.
+    #[default]
+    Connect,
+    /// At HELO or EHLO.
+    Hello,
+    /// Between commands.
+    Idle,
+    /// At MAIL.
+    Mail,
+    /// At RCPT.
+    Recipient,
+    /// Before 354.
+    Data,
+    /// The message is in.
+    Message,
+    /// At the end.
+    Closing,
+}
+
+/// One staged change. Applied in order, after the guest returned cleanly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Set a context name.
+    Set(Scope, String, String),
+    /// Take a context name away.
+    Unset(Scope, String),
+    /// The client is this.
+    Identity(Identity),
+    /// The session is authenticated as this user.
+    Allow(String),
+    /// Nothing and nobody can authenticate it.
+    Forbid,
+}
+
+/// A change of who the client is. One field at a time; together they make one change of client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The client's address; none matches no network.
+    Addr(Option<IpAddr>),
+    /// The client's port.
+    Port(Option<u16>),
+    /// The client's name.
+    Name(HostName),
+    /// Its HELO name.
+    Helo(Option<String>),
+    /// Whether it speaks ESMTP.
+    Proto(bool),
+    /// Whom it authenticated as.
+    Login(Option<String>),
+    /// The address it connected to.
+    DestAddr(Option<IpAddr>),
+    /// The port it connected to.
+    DestPort(Option<u16>),
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The session's id.
+    pub id: Arc<str>,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The other end of the TCP connection; nothing changes it.
+    pub peer: Endpoint,
+    /// Who the session is taken to be.
+    pub client: Client,
+    /// Where the client connected to.
+    pub destination: Endpoint,
+    /// TLS, once it is up.
+    pub tls: Option<tls::Facts>,
+    /// Who is authenticated.
+    pub login: Option<Login>,
+    /// Whether authentication is forbidden until the client changes.
+    pub forbidden: bool,
+    /// Names and values.
+    pub context: Context,
+    /// The envelope, inside a transaction.
+    pub transaction: Option<Transaction>,
+    /// The message, at the `message` hook.
+    pub message: Option<Arc<super::message::Message>>,
+    /// Where the session stands.
+    pub phase: Phase,
+    /// Messages accepted on this connection.
+    pub messages: u64,
+    /// Recipients accepted on this connection.
+    pub recipients: u64,
+}
+
+impl Facts {
+    /// The facts of a connection just accepted. The client is the peer until something says otherwise.
+    pub fn new(id: Arc<str>, listener: Arc<str>, peer: SocketAddr, local: SocketAddr) -> Facts {
+        let peer = Endpoint::from(peer);
+        Facts {
+            id,
+            listener,
+            peer,
+            client: Client { endpoint: peer, ..Client::default() },
+            destination: Endpoint::from(local),
+            tls: None,
+            login: None,
+            forbidden: false,
+            context: Context::default(),
+            transaction: None,
+            message: None,
+            phase: Phase::Connect,
+            messages: 0,
+            recipients: 0,
+        }
+    }
+
+    /// Whether the session is authenticated.
+    pub fn authenticated(&self) -> bool {
+        self.login.is_some() && !self.forbidden
+    }
+
+    /// The client's address for people: `unknown` where there is none.
+    pub fn client_address(&self) -> String {
+        self.client.endpoint.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
+    }
+
+    /// Applies what one extension staged, identity excepted: a change of client also depends on the answer it came with.
+    pub fn apply(&mut self, changes: Vec<Change>, extension: &Arc<str>, stage: Stage) -> Vec<Identity> {
+        let mut identities = Vec::new();
+        for change in changes {
+            match change {
+                Change::Set(scope, name, value) => {
+                    self.context.set(scope, &name, &value, Origin::Extension(extension.clone(), stage));
+                }
+                Change::Unset(scope, name) => self.context.unset(scope, &name),
+                Change::Identity(identity) => identities.push(identity),
+                Change::Allow(user) => self.log_in(user, extension, Origin::Extension(extension.clone(), stage)),
+                Change::Forbid => {
+                    self.forbidden = true;
+                    self.login = None;
+                    self.mirror_login();
+                }
+            }
+        }
+        identities
+    }
+
+    /// The client said XCLIENT or its like: everything starts over as for a new connection from the client now named
+    /// (DESIGN §9, 5). What is not named stays, but for HELO, protocol and login (Postfix).
+    pub fn restart(&mut self, identities: Vec<Identity>, extension: &Arc<str>) {
+        self.client.helo = None;
+        self.client.esmtp = false;
+        self.client_changed();
+        self.context.retain(|_, origin| *origin == Origin::Tls);
+        self.messages = 0;
+        self.recipients = 0;
+        self.name_client(identities, extension);
+    }
+
+    /// The client said XREMOTEIP or its like: the session goes on, as the client now named (DESIGN §9, 3). What follows
+    /// from the old client goes; what the peer said stays.
+    pub fn rename(&mut self, identities: Vec<Identity>, extension: &Arc<str>) {
+        if identities.iter().any(|identity| matches!(identity, Identity::Addr(_))) {
+            self.client.endpoint.port = None;
+            self.client.name = HostName::Unavailable;
+        }
+        self.client_changed();
+        self.forget_connect();
+        self.name_client(identities, extension);
+    }
+
+    /// TLS is up. What the peer said in the clear goes; what follows from the address stays (RFC 3207 4.2; DESIGN §9, 6).
+    pub fn secured(&mut self, tls: tls::Facts) {
+        self.client.helo = None;
+        self.client.esmtp = false;
+        let stays = |origin: &Origin| !matches!(origin, Origin::Extension(_, Stage::Dialogue));
+        self.context.retain(|name, origin| stays(origin) && !name.starts_with("ehlo_"));
+        if self.login.as_ref().is_some_and(|login| !stays(&login.origin)) {
+            self.login = None;
+        }
+        self.tls(tls);
+        self.mirror_login();
+    }
+
+    /// Writes what is known of TLS into the context (Momentum's `tls*` names).
+    pub fn tls(&mut self, tls: tls::Facts) {
+        let bits = tls.cipher_bits.to_string();
+        for (name, value) in
+            [("tls", "on"), ("tls_cipher", &*tls.cipher), ("tls_cipher_algbits", &bits), ("tls_cipher_usebits", &bits)]
+        {
+            self.context.set(Scope::Connection, name, value, Origin::Tls);
+        }
+        self.tls = Some(tls);
+    }
+
+    /// What `connect` hooks and the configuration said goes, because they are asked and read anew.
+    pub fn forget_connect(&mut self) {
+        let connect = |origin: &Origin| matches!(origin, Origin::Extension(_, Stage::Connect) | Origin::Listener);
+        self.context.retain(|_, origin| !connect(origin));
+        if self.login.as_ref().is_some_and(|login| connect(&login.origin)) {
+            self.login = None;
+        }
+        self.forbidden = false;
+        self.mirror_login();
+    }
+
+    /// A login given by an extension that is no longer there goes.
+    pub fn forget_logins_but(&mut self, there: impl Fn(&str) -> bool) {
+        let gone = |login: &Login| matches!(&login.origin, Origin::Extension(name, _) if !there(name));
+        if self.login.as_ref().is_some_and(gone) {
+            self.login = None;
+            self.mirror_login();
+        }
+    }
+
+    /// Writes what the configuration says for this client into the context.
+    pub fn configured(&mut self, rules: &Rules) {
+        self.context.retain(|_, origin| *origin != Origin::Listener);
+        for (name, value) in &rules.context {
+            self.context.set(Scope::Connection, name, value, Origin::Listener);
+        }
+    }
+
+    /// Notes the relay right as Momentum's `can_relay`.
+    pub fn mirror_relay(&mut self, can_relay: bool) {
+        match can_relay {
+            true => self.context.set(Scope::Connection, "can_relay", "true", Origin::Host),
+            false => self.context.unset(Scope::Connection, "can_relay"),
+        }
+    }
+
+    /// HELO or EHLO was said well.
+    pub fn hello(&mut self, verb: &str, domain: &str, line: &str) {
+        self.client.helo = Some(domain.to_owned());
+        self.client.esmtp = verb != "HELO";
+        self.context.set(Scope::Connection, "ehlo_domain", domain, Origin::Host);
+        self.context.set(Scope::Connection, "ehlo_string", line, Origin::Host);
+    }
+
+    /// MAIL is asked about: the message scope begins anew.
+    pub fn begin_message(&mut self, sender: (&str, &str), line: &str) {
+        self.context.end_message();
+        self.mirror_address("mailfrom", sender, line);
+        self.count("message_rcpt_count", 0);
+    }
+
+    /// RCPT is asked about.
+    pub fn address_recipient(&mut self, recipient: (&str, &str), line: &str) {
+        self.mirror_address("rcptto", recipient, line);
+    }
+
+    /// A recipient was accepted.
+    pub fn accept_recipient(&mut self, address: String) {
+        self.recipients += 1;
+        let here = self.transaction.as_mut().map_or(0, |transaction| {
+            transaction.recipients.push(address);
+            transaction.recipients.len()
+        });
+        self.count("connection_rcpt_count", self.recipients);
+        self.count("message_rcpt_count", here as u64);
+    }
+
+    /// A message was accepted.
+    pub fn accept_message(&mut self) {
+        self.messages += 1;
+        self.count("connection_message_count", self.messages);
+    }
+
+    fn client_changed(&mut self) {
+        self.login = None;
+        self.forbidden = false;
+        self.mirror_login();
+    }
+
+    fn name_client(&mut self, identities: Vec<Identity>, extension: &Arc<str>) {
+        for identity in identities {
+            match identity {
+                Identity::Addr(address) => self.client.endpoint.address = address.map(|ip| ip.to_canonical()),
+                Identity::Port(port) => self.client.endpoint.port = port,
+                Identity::Name(name) => self.client.name = name,
+                Identity::Proto(esmtp) => self.client.esmtp = esmtp,
+                Identity::DestAddr(address) => self.destination.address = address.map(|ip| ip.to_canonical()),
+                Identity::DestPort(port) => self.destination.port = port,
+                Identity::Helo(helo) => {
+                    match &helo {
+                        Some(domain) => {
+                            self.context.set(Scope::Connection, "ehlo_domain", domain, Origin::Host);
+                        }
+                        None => self.context.unset(Scope::Connection, "ehlo_domain"),
+                    }
+                    self.context.unset(Scope::Connection, "ehlo_string");
+                    self.client.helo = helo;
+                }
+                Identity::Login(user) => {
+                    self.login = None;
+                    if let Some(user) = user {
+                        self.log_in(user, extension, Origin::Extension(extension.clone(), Stage::Dialogue));
+                    }
+                }
+            }
+        }
+        self.mirror_login();
+    }
+
+    fn log_in(&mut self, user: String, extension: &Arc<str>, origin: Origin) {
+        // What the client itself said (XCLIENT's LOGIN, later AUTH) is not replaced by what follows from its address.
+        let said = |login: &Login| matches!(login.origin, Origin::Extension(_, Stage::Dialogue));
+        let keeps = matches!(origin, Origin::Extension(_, Stage::Connect)) && self.login.as_ref().is_some_and(said);
+        if !self.forbidden && !keeps {
+            self.login = Some(Login { user, mechanism: extension.to_string(), origin });
+            self.mirror_login();
+        }
+    }
+
+    fn mirror_login(&mut self) {
+        let user = self.login.as_ref().map(|login| login.user.clone());
+        let status = match (&user, self.forbidden) {
+            (_, true) => Some("fail"),
+            (Some(_), false) => Some("pass"),
+            (None, false) => None,
+        };
+        for (name, value) in [("auth_user", user.as_deref()), ("auth_status", status)] {
+            match value {
+                Some(value) => self.context.set(Scope::Connection, name, value, Origin::Host),
+                None => self.context.unset(Scope::Connection, name),
+            }
+        }
+    }
+
+    fn mirror_address(&mut self, prefix: &str, (local, domain): (&str, &str), line: &str) {
+        for (suffix, value) in [("string", line), ("localpart", local), ("domain", domain)] {
+            self.context.set(Scope::Message, &format!("{prefix}_{suffix}"), value, Origin::Host);
+        }
+    }
+
+    fn count(&mut self, name: &str, value: u64) {
+        match value {
+            0 => self.context.unset(Scope::Connection, name),
+            _ => self.context.set(Scope::Connection, name, &value.to_string(), Origin::Host),
+        }
+    }
+}

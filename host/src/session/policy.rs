@@ -1,0 +1,171 @@
+//! What the session asks policy, and what policy may say. The trait is owned here and implemented one step up, by
+//! `extension`: the session knows that somebody decides, not that the deciders are WebAssembly.
+//!
+//! Watching and deciding are different doors: `accepted` and `ended` only inform and have no answer.
+
+use super::facts::{Facts, Identity};
+use pillarbox_smtp::{Parameter, Refusal, Reply, Verbs};
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A future policy answers with.
+pub type Asking<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A step policy is asked about.
+#[derive(Clone, Copy, Debug)]
+pub enum Question<'a> {
+    /// May this client be greeted?
+    Connect,
+    /// May it say this name?
+    Hello {
+        /// "HELO" or "EHLO".
+        verb: &'a str,
+        /// The argument.
+        domain: &'a str,
+    },
+    /// May it send from here?
+    Mail {
+        /// Without angle brackets, empty for the null sender.
+        sender: &'a str,
+        /// MAIL's parameters.
+        parameters: &'a [Parameter],
+    },
+    /// May it send to there?
+    Recipient {
+        /// Without angle brackets.
+        address: &'a str,
+        /// RCPT's parameters.
+        parameters: &'a [Parameter],
+    },
+    /// May it send the message?
+    Data,
+    /// Is the message welcome?
+    Message,
+}
+
+/// What all of policy together said to a question.
+#[derive(Debug)]
+pub struct Ruling {
+    /// Go on, discard, or refuse.
+    pub outcome: Outcome,
+    /// How long the peer waits for the reply.
+    pub delay: Duration,
+}
+
+/// The three ways on.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nobody minds.
+    Pass,
+    /// Answer as if nobody minded, and deliver nothing.
+    Discard,
+    /// Say this.
+    Refuse(Refusal),
+}
+
+/// What an extension said to one of its verbs.
+#[derive(Debug)]
+pub enum Answer {
+    /// A final reply. A change of client comes as data, for the session to apply.
+    Done(Reply, Option<ClientChange>),
+    /// 3xx; one more line is wanted.
+    More(Reply),
+    /// Back to the greeting, with or without the HELO name.
+    Restart(bool, ClientChange),
+    /// A refusal; one that closes says so itself.
+    Refuse(Refusal),
+}
+
+/// Who the client is from now on, and which extension says so.
+#[derive(Debug)]
+pub struct ClientChange {
+    /// The extension's name.
+    pub extension: Arc<str>,
+    /// What it named, in order.
+    pub identities: Vec<Identity>,
+}
+
+/// What the extensions that are there for a session declared.
+#[derive(Clone, Debug, Default)]
+pub struct Offers {
+    /// Verbs, each open or closed to this client.
+    pub verbs: Arc<Verbs>,
+    /// MAIL parameters.
+    pub mail_parameters: Arc<BTreeSet<String>>,
+    /// RCPT parameters.
+    pub recipient_parameters: Arc<BTreeSet<String>>,
+}
+
+/// What a running session has to compare when a reload replaces its policy: one print for each extension that decides at
+/// `connect` or `hello`, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Changes when an extension's component, order, settings, grant or peers do.
+    pub greeters: Vec<[u8; 32]>,
+}
+
+/// The policy of one session. It applies what extensions staged to `facts` itself, after each clean return, through
+/// [`Facts::apply`].
+pub trait Policy: Send {
+    /// What is declared for this session, as the client now is.
+    fn offers(&self, facts: &Facts) -> Offers;
+
+    /// The keywords to advertise to it.
+    fn keywords(&self, facts: &Facts) -> Vec<String>;
+
+    /// Asks every extension that is there, in order; the first refusal wins.
+    fn rule<'a>(&'a mut self, question: Question<'a>, facts: &'a mut Arc<Facts>) -> Asking<'a, Ruling>;
+
+    /// Asks the extension that declared the verb.
+    fn command<'a>(&'a mut self, verb: &'a str, argument: &'a str, facts: &'a mut Arc<Facts>) -> Asking<'a, Answer>;
+
+    /// Hands the line after [`Answer::More`] to the extension that wanted it.
+    fn resume<'a>(&'a mut self, line: &'a [u8], facts: &'a mut Arc<Facts>) -> Asking<'a, Answer>;
+
+    /// Tells those who want to know that the message was accepted.
+    fn accepted<'a>(&'a mut self, id: &'a str, facts: &'a mut Arc<Facts>) -> Asking<'a, ()>;
+
+    /// Tells those who want to know that the session is over.
+    fn ended<'a>(&'a mut self, facts: &'a mut Arc<Facts>) -> Asking<'a, ()>;
+
+    /// Whether anybody reads messages, so that they need be kept readable.
+    fn reads_messages(&self, facts: &Facts) -> bool;
+
+    /// The client changed, or TLS began: nothing of what extensions remember of the session may stay.
+    fn forget(&mut self);
+
+    /// A new message begins: what extensions remember of the last one goes.
+    fn forget_message(&mut self);
+
+    /// The session idles: what costs memory goes, what is remembered stays.
+    fn rest(&mut self);
+
+    /// What to compare with after a reload.
+    fn standing(&self) -> Standing;
+
+    /// Whether an extension of this name is there.
+    fn knows(&self, extension: &str) -> bool;
+
+    /// Gives up what extensions remember of the session, for a newer generation's policy.
+    fn remembered(&mut self) -> Memory;
+}
+
+/// The policy of one listener in one generation.
+pub trait Extensions: Send + Sync {
+    /// Opens the policy of a session; `memory` is empty for a new one.
+    fn open(&self, memory: Memory) -> Box<dyn Policy>;
+}
+
+/// What extensions remember of a session (the interface `state`), by extension name.
+pub type Memory = BTreeMap<Arc<str>, Remembered>;
+
+/// What one extension remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// As long as the connection.
+    pub connection: BTreeMap<String, Vec<u8>>,
+    /// As long as the message.
+    pub message: BTreeMap<String, Vec<u8>>,
+}

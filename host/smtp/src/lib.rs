@@ -1,1 +1,59 @@
+//! SMTP as a machine: octets in, steps out.
+//!
+//! The crate knows the protocol (RFC 5321 and the extensions the server speaks itself) and nothing else: no socket, no
+//! clock, no runtime, no policy, no storage. Whoever runs a session owns those, feeds the machine what the peer sent,
+//! and obeys its steps:
+//!
+//! ```text
+//! loop {
+//!     match server.step() {
+//!         Read   wait for octets, with the patience it may have; then `receive`, `expire` or `end_of_input`
+//!         Write  send these replies
+//!         Turn   a command line waits, not looked at yet: the moment to move to another configuration
+//!         Ask    the machine is parked until policy answers; the answer consumes the question
+//!         Body   content of the message, decoded, to be kept for now
+//!         Abort  what was kept of the message is not wanted
+//!         Reset  the transaction's scope is over: what was known about the message goes
+//!         StartTls  do the handshake, then `secured`
+//!         Close  close the connection
+//!     }
+//! }
+//! ```
+//!
+//! **The way of a command**, `RCPT TO:<b@example.test>`: `line` finds the line in the buffer (only CRLF ends one), `command`
+//! names its verb, `server` hands it to `verb::rcpt`. `check` decides whether it may be said now and what it says; a
+//! wrong moment or bad syntax is a reply and the end of it. Otherwise the step is [`Ask::Recipient`]. Policy answers;
+//! `accept` leads to `proceed`, which records the recipient and queues the reply; `refuse` queues the refusal. The
+//! replies of a pipelined group leave together, in the next [`Step::Write`] (RFC 2920).
+//!
+//! **What always holds.** Every command gets exactly one reply, in order, however its octets were cut into segments.
+//! Nothing a peer sends makes the machine panic, and what it holds is bounded: one line and one read, or one chunk of a
+//! body. Every sentence it can say is a function in [`reply`], and a [`Refusal`] cannot be a success. Each message that
+//! was begun with 354 ends in exactly one [`Ask::Commit`] or one [`Step::Abort`].
 
+#![forbid(unsafe_code)]
+
+mod address;
+pub mod ask;
+mod body;
+mod command;
+mod envelope;
+mod line;
+mod parameter;
+mod phase;
+pub mod reply;
+mod server;
+mod settings;
+mod step;
+mod verb;
+
+pub use address::{Address, AddressError, Domain, Mailbox, Sender};
+pub use ask::Ask;
+pub use command::VERBS;
+pub use envelope::{Body, Envelope, EnvelopeRecipient};
+pub use parameter::{MAIL_PARAMETERS, Parameter, RECIPIENT_PARAMETERS};
+pub use reply::{Refusal, Reply, ReplyError};
+pub use server::Server;
+pub use settings::{Claim, Limits, Rule, Settings, StrayNewlines, Tls, Verbs};
+pub use step::{Patience, Step};
+pub use verb::hello::KEYWORDS;

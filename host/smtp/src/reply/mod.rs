@@ -1,0 +1,281 @@
+//! Every sentence the server can say. The texts are here and nowhere else.
+//!
+//! The module does not know when a sentence fits: that is the verbs' business and the session's.
+
+mod form;
+
+use std::borrow::Cow;
+
+pub use form::{Refusal, Reply, ReplyError};
+
+// What the server says when all is well.
+
+/// `220`, the banner: without enhanced code (RFC 2034 section 4).
+pub(crate) fn banner(text: &str) -> Reply {
+    Reply::own(220, None, vec![text.to_owned().into()])
+}
+
+/// The answer to HELO and EHLO: without enhanced code (RFC 2034 section 4).
+pub(crate) fn hello(lines: Vec<Cow<'static, str>>) -> Reply {
+    Reply::own(250, None, lines)
+}
+
+pub(crate) fn mail_accepted() -> Reply {
+    Reply::sentence(250, "2.1.0", "MAIL FROM accepted")
+}
+
+pub(crate) fn recipient_accepted() -> Reply {
+    Reply::sentence(250, "2.1.5", "RCPT TO accepted")
+}
+
+pub(crate) fn send_content() -> Reply {
+    Reply::own(354, None, vec!["End data with <CR><LF>.<CR><LF>".into()])
+}
+
+pub(crate) fn message_accepted(id: &str) -> Reply {
+    Reply::sentence(250, "2.0.0", format!("OK {id}"))
+}
+
+pub(crate) fn ok() -> Reply {
+    Reply::sentence(250, "2.0.0", "OK")
+}
+
+pub(crate) fn bye(hostname: &str) -> Reply {
+    Reply::sentence(221, "2.0.0", format!("{hostname} closing connection"))
+}
+
+/// RFC 5321 section 3.5.3: nothing is verified, mail is taken.
+pub(crate) fn not_verified() -> Reply {
+    Reply::sentence(252, "2.5.2", "cannot verify, send some mail and see")
+}
+
+pub(crate) fn help(commands: &str) -> Reply {
+    Reply::sentence(214, "2.0.0", format!("commands: {commands}"))
+}
+
+pub(crate) fn start_tls() -> Reply {
+    Reply::sentence(220, "2.0.0", "ready to start TLS")
+}
+
+// What the machine refuses by itself.
+
+pub(crate) fn unrecognized() -> Refusal {
+    Refusal::sentence(500, "5.5.2", "unrecognized command")
+}
+
+pub(crate) fn line_too_long() -> Refusal {
+    Refusal::sentence(500, "5.5.2", "line too long")
+}
+
+pub(crate) fn bad_character() -> Refusal {
+    Refusal::sentence(500, "5.5.2", "invalid character in command")
+}
+
+pub(crate) fn bad_syntax(form: &'static str) -> Refusal {
+    Refusal::sentence(501, "5.5.2", format!("syntax error, expected {form}"))
+}
+
+pub(crate) fn no_argument_allowed() -> Refusal {
+    Refusal::sentence(501, "5.5.4", "syntax error, no argument allowed")
+}
+
+pub(crate) fn argument_needed() -> Refusal {
+    Refusal::sentence(501, "5.5.4", "syntax error, argument needed")
+}
+
+pub(crate) fn bad_hello() -> Refusal {
+    Refusal::sentence(501, "5.5.4", "syntax error, a domain or an address literal is needed")
+}
+
+pub(crate) fn bad_parameter() -> Refusal {
+    Refusal::sentence(501, "5.5.4", "bad parameter or value")
+}
+
+pub(crate) fn repeated_parameter() -> Refusal {
+    Refusal::sentence(501, "5.5.4", "parameter given twice")
+}
+
+pub(crate) fn unknown_parameter() -> Refusal {
+    Refusal::sentence(555, "5.5.4", "parameter not recognized")
+}
+
+pub(crate) fn bad_sender() -> Refusal {
+    Refusal::sentence(501, "5.1.7", "bad sender address syntax")
+}
+
+pub(crate) fn bad_recipient() -> Refusal {
+    Refusal::sentence(501, "5.1.3", "bad recipient address syntax")
+}
+
+/// RFC 6531 section 3.5, of an address that needs an extension which is not offered.
+pub(crate) fn non_ascii_address() -> Refusal {
+    Refusal::sentence(553, "5.6.7", "non-ASCII addresses are not taken")
+}
+
+pub(crate) fn not_implemented() -> Refusal {
+    Refusal::sentence(502, "5.5.1", "command not implemented")
+}
+
+/// A verb whose extension a change of configuration took away.
+pub(crate) fn no_longer_available() -> Refusal {
+    Refusal::sentence(502, "5.5.1", "command no longer available")
+}
+
+/// A verb of an extension that is not there for this client.
+pub(crate) fn insufficient_authorization() -> Refusal {
+    Refusal::sentence(550, "5.7.0", "insufficient authorization")
+}
+
+pub(crate) fn hello_first() -> Refusal {
+    Refusal::sentence(503, "5.5.1", "send HELO or EHLO first")
+}
+
+pub(crate) fn mail_already_given() -> Refusal {
+    Refusal::sentence(503, "5.5.1", "MAIL FROM already given")
+}
+
+pub(crate) fn mail_first() -> Refusal {
+    Refusal::sentence(503, "5.5.1", "MAIL FROM first")
+}
+
+pub(crate) fn recipient_first() -> Refusal {
+    Refusal::sentence(503, "5.5.1", "RCPT TO first")
+}
+
+/// RFC 5321 section 3.3: every RCPT of this transaction was refused.
+pub(crate) fn no_valid_recipients() -> Refusal {
+    Refusal::sentence(554, "5.5.1", "no valid recipients")
+}
+
+pub(crate) fn not_in_transaction() -> Refusal {
+    Refusal::sentence(503, "5.5.1", "not allowed during a mail transaction")
+}
+
+pub(crate) fn not_last_in_group() -> Refusal {
+    Refusal::sentence(503, "5.5.1", "only as the last command of a group")
+}
+
+/// RFC 5321 section 4.5.3.1.10: 452, so that the sender tries the rest again.
+pub(crate) fn too_many_recipients() -> Refusal {
+    Refusal::sentence(452, "4.5.3", "too many recipients")
+}
+
+pub(crate) fn too_large() -> Refusal {
+    Refusal::sentence(552, "5.3.4", "message size limit exceeded")
+}
+
+pub(crate) fn stray_newline() -> Refusal {
+    Refusal::sentence(550, "5.6.0", "lone CR or LF in message")
+}
+
+pub(crate) fn tls_first() -> Refusal {
+    Refusal::sentence(530, "5.7.0", "must issue a STARTTLS command first")
+}
+
+pub(crate) fn tls_not_offered() -> Refusal {
+    Refusal::sentence(502, "5.5.1", "STARTTLS not offered")
+}
+
+pub(crate) fn tls_already_active() -> Refusal {
+    Refusal::sentence(503, "5.5.1", "TLS already active")
+}
+
+/// Octets behind STARTTLS would be read as if they had come under TLS (CVE-2011-0411).
+pub(crate) fn pipelined_past_starttls() -> Refusal {
+    Refusal::sentence(554, "5.5.0", "nothing may follow STARTTLS in the clear").closing()
+}
+
+pub(crate) fn not_http() -> Refusal {
+    Refusal::sentence(421, "4.7.0", "this is an SMTP server, closing connection")
+}
+
+pub(crate) fn timed_out(hostname: &str) -> Refusal {
+    Refusal::sentence(421, "4.4.2", format!("{hostname} timed out waiting for input, closing connection"))
+}
+
+// What the session refuses.
+
+/// The recipient is neither ours nor may this client relay.
+pub fn relaying_denied() -> Refusal {
+    Refusal::sentence(550, "5.7.1", "relaying denied")
+}
+
+/// The recipient's domain is ours; there is no such mailbox.
+pub fn unknown_mailbox() -> Refusal {
+    Refusal::sentence(550, "5.1.1", "no such mailbox")
+}
+
+/// No route takes this recipient.
+pub fn no_route() -> Refusal {
+    Refusal::sentence(550, "5.4.4", "no route to this recipient")
+}
+
+/// A call into an extension failed, and its `on-failure` is `tempfail`.
+pub fn extension_failed() -> Refusal {
+    Refusal::sentence(451, "4.3.0", "local error in processing, try again later")
+}
+
+/// The same before the banner, or in its place.
+pub fn extension_failed_at_connect() -> Refusal {
+    Refusal::sentence(421, "4.3.0", "local error in processing, closing connection")
+}
+
+/// The session's listener is gone with a new configuration.
+pub fn reconfigured() -> Refusal {
+    Refusal::sentence(421, "4.3.2", "reconfiguration in progress, closing connection")
+}
+
+/// The server ends.
+pub fn shutting_down() -> Refusal {
+    Refusal::sentence(421, "4.3.2", "server shutting down, closing connection")
+}
+
+/// A limit on connections is reached.
+pub fn too_many_connections() -> Refusal {
+    Refusal::sentence(421, "4.4.5", "Service unavailable, concurrency limit reached")
+}
+
+/// The message could not be made durable.
+pub fn spool_failed() -> Refusal {
+    Refusal::sentence(451, "4.3.0", "message could not be stored, try again later")
+}
+
+/// There is no room for the message.
+pub fn spool_full() -> Refusal {
+    Refusal::sentence(452, "4.3.1", "insufficient system storage")
+}
+
+/// An extension's `tempfail` without words of its own.
+pub fn policy_tempfail() -> Refusal {
+    Refusal::sentence(451, "4.7.1", "refused for now by policy, try again later")
+}
+
+/// The same before the banner, or in its place.
+pub fn policy_tempfail_at_connect() -> Refusal {
+    Refusal::sentence(421, "4.7.0", "refused for now by policy, closing connection")
+}
+
+/// An extension's `reject` without words of its own.
+pub fn policy_reject() -> Refusal {
+    Refusal::sentence(550, "5.7.1", "refused by policy")
+}
+
+/// The same before the banner, or in its place.
+pub fn policy_reject_at_connect() -> Refusal {
+    Refusal::sentence(554, "5.7.1", "refused by policy")
+}
+
+/// An extension's `disconnect` without words of its own.
+pub fn policy_disconnect() -> Refusal {
+    Refusal::sentence(421, "4.7.0", "refused by policy, closing connection")
+}
+
+/// Every command but QUIT, after connect policy refused the client.
+pub fn locked() -> Refusal {
+    Refusal::sentence(503, "5.7.0", "access denied")
+}
+
+/// TLS cannot be had now (RFC 3207 section 4).
+pub fn tls_unavailable() -> Refusal {
+    Refusal::sentence(454, "4.7.0", "TLS not available due to temporary reason")
+}

@@ -1,0 +1,50 @@
+//! MAIL (RFC 5321 section 4.1.1.2).
+
+use crate::command::Command;
+use crate::parameter::{self, MAIL_PARAMETERS};
+use crate::phase::Transaction;
+use crate::server::Server;
+use crate::{AddressError, Envelope, Refusal, address, reply};
+
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) line: String,
+    /// The envelope as it will be, if the sender is accepted.
+    pub(crate) envelope: Envelope,
+}
+
+pub(crate) fn check(server: &Server, command: Command) -> Result<Question, Refusal> {
+    if !server.hello {
+        return Err(reply::hello_first());
+    }
+    // RFC 5321 section 4.1.4: mail transactions do not nest.
+    if server.in_transaction() {
+        return Err(reply::mail_already_given());
+    }
+    let bad_syntax = || reply::bad_syntax("MAIL FROM:<address>");
+    let (path, rest) = command.argument_after("FROM:").and_then(address::split_path).ok_or_else(bad_syntax)?;
+    let sender = address::mailbox_of_path(path).map_err(|error| match error {
+        AddressError::NonAscii => reply::non_ascii_address(),
+        AddressError::Syntax | AddressError::TooLong => reply::bad_sender(),
+    })?;
+    if !rest.is_empty() && !rest.starts_with([' ', '\t']) {
+        return Err(bad_syntax());
+    }
+    let settings = server.settings();
+    let parameters = parameter::parse(rest, MAIL_PARAMETERS, &settings.mail_parameters)?;
+    let declared = parameter::declared(&parameters, settings.limits.message_size)?;
+    let envelope = Envelope {
+        sender,
+        parameters,
+        body: declared.body,
+        size: declared.size,
+        recipients: Vec::new(),
+        discard: false,
+    };
+    Ok(Question { line: command.line, envelope })
+}
+
+pub(crate) fn proceed(server: &mut Server, question: Question) {
+    server.transaction = Some(Transaction { envelope: question.envelope, recipient_refused: false });
+    server.say(&reply::mail_accepted());
+}

@@ -1,0 +1,145 @@
+//! Where a message ends, whatever is tried (RFC 5321 section 4.1.1.4): every end mark that some server somewhere has fallen for,
+//! followed by a second transaction that must never be seen as one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod support;
+
+use pillarbox_smtp::{Settings, StrayNewlines};
+use support::{Session, accept};
+
+/// What follows the mark: a whole transaction, if anybody takes it for one.
+const TAIL: &str = "MAIL FROM:<evil@example.test>\r\nRCPT TO:<b@example.test>\r\nDATA\r\nsecond\r\n.\r\n";
+
+/// What a mark is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// No end: all that follows is content, and sound.
+    Content,
+    /// No end, and the message holds a lone CR or LF.
+    Stray,
+    /// The end of a sound message.
+    End,
+    /// The end of a message that holds a lone CR or LF.
+    StrayThenEnd,
+}
+use Mark::{Content, End, Stray, StrayThenEnd};
+
+/// Marks behind text, and what `normalize` makes of them up to the tail, where it takes the message.
+const MARKS: &[(&str, Mark, &str)] = &[
+    ("\r\n.\r\n", End, "\r\n"),
+    ("\n.\n", Stray, "\r\n.\r\n"),
+    ("\n.\r\n", Stray, "\r\n.\r\n"),
+    ("\r\n.\n", Stray, "\r\n\r\n"),
+    ("\n\n.\r\n", Stray, "\r\n\r\n.\r\n"),
+    ("\n.\n\r\n", Stray, "\r\n.\r\n\r\n"),
+    ("\n.\r\r\n", Stray, "\r\n.\r\n\r\n"),
+    ("\r\n.\r\r\n", Stray, "\r\n\r\n\r\n"),
+    ("\r\r\n.\r\r\n", Stray, "\r\n\r\n\r\n\r\n"),
+    ("\r\0\n.\r\n", Stray, "\r\n\0\r\n.\r\n"),
+    ("\r.\r", Stray, "\r\n.\r\n"),
+    ("\r.\r\n", Stray, "\r\n.\r\n"),
+    ("\r\n.\r", Stray, "\r\n\r\n"),
+    ("\r.\n", Stray, "\r\n.\r\n"),
+    ("\n.\r", Stray, "\r\n.\r\n"),
+    ("\r\n.\r\0\n", Stray, "\r\n\r\n\0\r\n"),
+    ("\r\n\r.\r\n", Stray, "\r\n\r\n.\r\n"),
+    ("\r\n\n.\r\n", Stray, "\r\n\r\n.\r\n"),
+    ("\r\n\0.\r\n", Content, "\r\n\0.\r\n"),
+    ("\r\n.\0\r\n", Content, "\r\n\0\r\n"),
+    ("\r\n.\0junk\r\n", Content, "\r\n\0junk\r\n"),
+    ("\r\n. \r\n", Content, "\r\n \r\n"),
+    ("\r\n.\t\r\n", Content, "\r\n\t\r\n"),
+    ("\r\n .\r\n", Content, "\r\n .\r\n"),
+    ("\r\n..\r\n", Content, "\r\n.\r\n"),
+    ("\u{85}.\u{85}", Content, "\u{85}.\u{85}"),
+    ("\u{2028}.\u{2028}", Content, "\u{2028}.\u{2028}"),
+    ("\u{b}.\u{b}", Content, "\u{b}.\u{b}"),
+    ("\u{c}.\u{c}", Content, "\u{c}.\u{c}"),
+    ("\r\r\n.\r\n", StrayThenEnd, "\r\n\r\n"),
+    ("\n\r\n.\r\n", StrayThenEnd, "\r\n\r\n"),
+    ("\r\n.\r\r\n\r\n.\r\n", StrayThenEnd, "\r\n\r\n\r\n\r\n"),
+];
+
+/// Marks right behind 354, where the CRLF of DATA counts.
+const FIRST: &[(&str, Mark, &str)] = &[
+    (".\r\n", End, ""),
+    ("\r\n.\r\n", End, "\r\n"),
+    (".\n", Stray, "\r\n"),
+    (".\r", Stray, "\r\n"),
+    (".\r\r\n", Stray, "\r\n\r\n"),
+    ("\n.\r\n", Stray, "\r\n.\r\n"),
+    ("\r.\r\n", Stray, "\r\n.\r\n"),
+    ("\r\n.\n", Stray, "\r\n\r\n"),
+    ("..\r\n", Content, ".\r\n"),
+    (".\0\r\n", Content, "\0\r\n"),
+    ("\0.\r\n", Content, "\0.\r\n"),
+];
+
+#[test]
+fn nothing_but_crlf_dot_crlf_ends_a_message() {
+    for stray_newlines in [StrayNewlines::Refuse, StrayNewlines::Normalize] {
+        for (before, marks) in [("text", MARKS), ("", FIRST)] {
+            for &(mark, kind, normalized) in marks {
+                let sent = format!("{before}{mark}{TAIL}");
+                assert_eq!(
+                    ends_at(sent.as_bytes()).is_some_and(|at| at <= before.len() + mark.len()),
+                    kind.ends(),
+                    "{mark:?}"
+                );
+                for cut in 0..=sent.len() {
+                    let (first, second) = sent.as_bytes().split_at(cut);
+                    check(&[first, second], kind, stray_newlines, &format!("{before}{normalized}"), mark);
+                }
+                let octets: Vec<&[u8]> = sent.as_bytes().chunks(1).collect();
+                check(&octets, kind, stray_newlines, &format!("{before}{normalized}"), mark);
+            }
+        }
+    }
+}
+
+impl Mark {
+    fn ends(self) -> bool {
+        matches!(self, End | StrayThenEnd)
+    }
+
+    fn is_stray(self) -> bool {
+        matches!(self, Stray | StrayThenEnd)
+    }
+}
+
+/// Plays one message, cut into `segments`; a message that the mark does not end is ended by the tail's own end mark.
+fn check(segments: &[&[u8]], kind: Mark, stray_newlines: StrayNewlines, content: &str, mark: &str) {
+    let mut settings = Settings::new("mx.example.test");
+    settings.stray_newlines = stray_newlines;
+    let mut session = Session::new(settings, &mut accept);
+    let preamble = "HELO there\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\nDATA\r\n";
+    session.send(preamble.as_bytes(), &mut accept);
+    session.lines();
+    for segment in segments {
+        session.send(segment, &mut accept);
+    }
+    let replies = session.lines();
+    let refused = kind.is_stray() && stray_newlines == StrayNewlines::Refuse;
+    let first = if refused { "550 5.6.0 lone CR or LF in message" } else { "250 2.0.0 OK TESTID" };
+    let mut expected = vec![first];
+    let mut messages = Vec::new();
+    if !refused {
+        let rest = if kind.ends() { "" } else { TAIL.strip_suffix(".\r\n").unwrap() };
+        messages.push(format!("{content}{rest}").into_bytes());
+    }
+    if kind.ends() {
+        // Behind a true end the tail is what it looks like.
+        expected.extend(["250 2.1.0 MAIL FROM accepted", "250 2.1.5 RCPT TO accepted"]);
+        expected.extend(["354 End data with <CR><LF>.<CR><LF>", "250 2.0.0 OK TESTID"]);
+        messages.push(b"second\r\n".to_vec());
+    }
+    assert_eq!(replies, expected, "{mark:?} {stray_newlines:?} {}", segments.len());
+    assert_eq!(session.messages, messages, "{mark:?} {stray_newlines:?} {}", segments.len());
+}
+
+/// An independent reading of the rule: where the first CRLF.CRLF ends, the CRLF of DATA in front.
+fn ends_at(content: &[u8]) -> Option<usize> {
+    let all = [b"\r\n", content].concat();
+    all.windows(5).position(|window| window == b"\r\n.\r\n").map(|at| at + 3)
+}

@@ -1,0 +1,294 @@
+//! `[extension.NAME]`: a component, its settings and its limits.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::listener::check_name;
+use super::reader::{Table, Value};
+use super::value::parse_sha256;
+use super::words::suggest;
+use super::{Place, Problem};
+
+/// The extensions that come with the server, for `component = "builtin:NAME"`.
+pub const STOCK: [&str; 5] = ["xclient", "xremoteip", "xsetcontext", "xdumpcontext", "always-allow"];
+
+/// One `[extension.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Extension {
+    /// NAME.
+    pub name: String,
+    /// Where NAME stands in the text.
+    pub place: Place,
+    /// Where the code comes from.
+    pub component: Component,
+    /// Where the value of `component` stands.
+    pub component_place: Place,
+    /// The digest the component must have, if one is pinned.
+    pub sha256: Option<[u8; 32]>,
+    /// What the extension reads with `settings`; tables are flattened: `a = { b = 1 }` is "a.b".
+    pub settings: BTreeMap<String, Setting>,
+    /// Where `settings` stands, or NAME where there are none.
+    pub settings_place: Place,
+    /// What one hook call may take.
+    pub limits: ExtensionLimits,
+    /// What the peer gets when a call fails.
+    pub on_failure: OnFailure,
+}
+
+/// Where the code of an extension comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// `builtin:NAME`: one of [`STOCK`].
+    Builtin(String),
+    /// A file, absolute.
+    File(PathBuf),
+}
+
+/// One setting of an extension.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Setting {
+    /// A string.
+    Text(String),
+    /// An integer.
+    Integer(i64),
+    /// A float.
+    Float(f64),
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A list of strings.
+    Texts(Vec<String>),
+}
+
+/// What one call of an extension may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExtensionLimits {
+    /// Octets of memory of one instance.
+    pub memory: u64,
+    /// CPU time of one call.
+    pub cpu: Duration,
+    /// Time of one call as a clock on the wall sees it, waiting included.
+    pub wall: Duration,
+    /// Octets that cross by host calls in one call.
+    pub host_bytes: u64,
+    /// Host calls in one call.
+    pub host_calls: u32,
+    /// Lines logged in one call.
+    pub log_lines: u32,
+}
+
+impl ExtensionLimits {
+    /// These limits with what `part` holds in their place.
+    fn with(self, part: &ExtensionLimitsPart) -> ExtensionLimits {
+        ExtensionLimits {
+            memory: part.memory.unwrap_or(self.memory),
+            cpu: part.cpu.unwrap_or(self.cpu),
+            wall: part.wall.unwrap_or(self.wall),
+            host_bytes: part.host_bytes.unwrap_or(self.host_bytes),
+            host_calls: part.host_calls.unwrap_or(self.host_calls),
+            log_lines: part.log_lines.unwrap_or(self.log_lines),
+        }
+    }
+
+    /// The narrower of these limits and what `part` holds, each by itself: a listener can tighten what an extension may
+    /// take and never widen it.
+    pub fn narrowed(&self, part: &ExtensionLimitsPart) -> ExtensionLimits {
+        ExtensionLimits {
+            memory: part.memory.unwrap_or(self.memory).min(self.memory),
+            cpu: part.cpu.unwrap_or(self.cpu).min(self.cpu),
+            wall: part.wall.unwrap_or(self.wall).min(self.wall),
+            host_bytes: part.host_bytes.unwrap_or(self.host_bytes).min(self.host_bytes),
+            host_calls: part.host_calls.unwrap_or(self.host_calls).min(self.host_calls),
+            log_lines: part.log_lines.unwrap_or(self.log_lines).min(self.log_lines),
+        }
+    }
+}
+
+impl Default for ExtensionLimits {
+    fn default() -> ExtensionLimits {
+        ExtensionLimits {
+            memory: 16 * 1024 * 1024,
+            cpu: Duration::from_millis(50),
+            wall: Duration::from_secs(5),
+            host_bytes: 1024 * 1024,
+            host_calls: 10_000,
+            log_lines: 50,
+        }
+    }
+}
+
+/// What was written of [`ExtensionLimits`] in one place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExtensionLimitsPart {
+    /// `limits.memory`, octets
+    pub memory: Option<u64>,
+    /// `limits.cpu`
+    pub cpu: Option<Duration>,
+    /// `limits.wall`
+    pub wall: Option<Duration>,
+    /// `limits.host-bytes`, octets
+    pub host_bytes: Option<u64>,
+    /// `limits.host-calls`
+    pub host_calls: Option<u32>,
+    /// `limits.log-lines`
+    pub log_lines: Option<u32>,
+}
+
+/// What the peer gets when a call of the extension fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// 451 4.3.0, at connect 421 and close.
+    #[default]
+    Tempfail,
+    /// What it would get if the extension had no opinion.
+    Skip,
+    /// A refusal for good.
+    Reject,
+    /// 421 and close.
+    Disconnect,
+}
+
+impl Extension {
+    /// `[extension.NAME]`, from the value under NAME.
+    pub(super) fn read(value: Value<'_>) -> Option<Extension> {
+        check_name("an extension", value);
+        let mut table = value.table()?;
+        let kind = if STOCK.contains(&value.name) {
+            format!("builtin:{}", value.name)
+        } else {
+            format!("{}.wasm", value.name)
+        };
+        let component = table.require("component", &format!("{kind:?}"));
+        let source = component.and_then(Component::read);
+        let sha256 = table.take("sha256").and_then(|value| value.parsed(parse_sha256));
+        let settings = table.take("settings");
+        let mut flat = BTreeMap::new();
+        if let Some(table) = settings.and_then(Value::table) {
+            flatten(table, "", &mut flat);
+        }
+        let limits = table.table("limits").map(ExtensionLimitsPart::read).unwrap_or_default();
+        let on_failure = table.take("on-failure").and_then(|value| value.choice(&ON_FAILURE));
+        table.finish();
+        Some(Extension {
+            name: value.name.to_owned(),
+            place: value.key,
+            component: source?,
+            component_place: component?.place,
+            sha256,
+            settings: flat,
+            settings_place: settings.map_or(value.key, |settings| settings.key),
+            limits: ExtensionLimits::default().with(&limits),
+            on_failure: on_failure.unwrap_or_default(),
+        })
+    }
+}
+
+impl Component {
+    fn read(value: Value<'_>) -> Option<Component> {
+        let text = value.text()?;
+        let Some(name) = text.strip_prefix("builtin:") else {
+            return value.path().map(Component::File);
+        };
+        if STOCK.contains(&name) {
+            return Some(Component::Builtin(name.to_owned()));
+        }
+        let message = format!("there is no built-in extension `{name}`");
+        value.note(Problem::at(value.place, message).help(suggest(name, &STOCK, "there are")));
+        None
+    }
+}
+
+/// Settings as the extension sees them: every table's name goes before the names in it, with a dot between them.
+fn flatten(table: Table<'_>, prefix: &str, settings: &mut BTreeMap<String, Setting>) {
+    for value in table.entries() {
+        if value.name.is_empty() || value.name.contains('.') {
+            let message = format!("`{}` cannot name a setting: names are not empty and hold no dot", value.name);
+            value.note(Problem::at(value.key, message));
+            continue;
+        }
+        let name = format!("{prefix}{}", value.name);
+        match value.raw {
+            DeValue::Table(_) => {
+                if let Some(table) = value.table() {
+                    flatten(table, &format!("{name}."), settings);
+                }
+            }
+            _ => settings.extend(Setting::read(value).map(|setting| (name, setting))),
+        }
+    }
+}
+
+impl Setting {
+    fn read(value: Value<'_>) -> Option<Setting> {
+        let out_of_range = |what: &str| {
+            value.note(Problem::at(value.place, format!("`{}` does not fit into {what}", value.name)));
+        };
+        match value.raw {
+            DeValue::String(text) => Some(Setting::Text(text.to_string())),
+            DeValue::Boolean(boolean) => Some(Setting::Boolean(*boolean)),
+            DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
+                Ok(integer) => Some(Setting::Integer(integer)),
+                Err(_) => {
+                    out_of_range("64 bits");
+                    None
+                }
+            },
+            DeValue::Float(float) => match float.as_str().parse::<f64>() {
+                Ok(number) if number.is_finite() || float.as_str().contains("inf") || number.is_nan() => {
+                    Some(Setting::Float(number))
+                }
+                _ => {
+                    out_of_range("a float");
+                    None
+                }
+            },
+            DeValue::Array(_) => {
+                let text = |item: Value<'_>| match item.raw {
+                    DeValue::String(text) => Some(text.to_string()),
+                    _ => item.mistyped("a list of strings only"),
+                };
+                value.each(text).map(Setting::Texts)
+            }
+            DeValue::Datetime(_) | DeValue::Table(_) => {
+                value.mistyped("a string, a number, `true`, `false` or a list of strings")
+            }
+        }
+    }
+}
+
+impl ExtensionLimitsPart {
+    /// `limits` of an extension or of its use on a listener.
+    pub(super) fn read(mut table: Table<'_>) -> ExtensionLimitsPart {
+        const TICK: Duration = Duration::from_millis(1);
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        let cpu = table.take("cpu");
+        let part = ExtensionLimitsPart {
+            // One page of WebAssembly memory, and all that 32-bit addresses reach.
+            memory: table.take("memory").and_then(|value| value.size(64 * 1024..=4 * 1024 * 1024 * 1024)),
+            cpu: cpu.and_then(|value| value.duration(TICK..=HOUR)),
+            wall: table.take("wall").and_then(|value| value.duration(TICK..=HOUR)),
+            host_bytes: table.take("host-bytes").and_then(|value| value.size(0..=1 << 40)),
+            host_calls: table.take("host-calls").and_then(|value| value.count(0..=1_000_000_000)),
+            log_lines: table.take("log-lines").and_then(|value| value.count(0..=1_000_000)),
+        };
+        if let (Some(value), Some(time), Some(wall)) = (cpu, part.cpu, part.wall)
+            && time > wall
+        {
+            value.note(Problem::at(
+                value.place,
+                "`cpu` is more than `wall`: a call cannot compute longer than it lasts",
+            ));
+        }
+        table.finish();
+        part
+    }
+}
+
+const ON_FAILURE: [(&str, OnFailure); 4] = [
+    ("tempfail", OnFailure::Tempfail),
+    ("skip", OnFailure::Skip),
+    ("reject", OnFailure::Reject),
+    ("disconnect", OnFailure::Disconnect),
+];

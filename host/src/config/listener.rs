@@ -1,0 +1,317 @@
+//! `[listener.NAME]`: addresses, TLS, rules, peer blocks and the ordered list of extensions.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use toml::de::DeValue;
+
+use super::reader::{Table, Value};
+use super::rules::RulesPart;
+use super::value::{Mistake, check_placeholders, is_name, parse_address, parse_network};
+use super::{Limits, LimitsPart, Place, Problem, Relay, RelayPart, Rules, Use};
+
+/// One `[listener.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// NAME.
+    pub name: String,
+    /// Where NAME stands in the text.
+    pub place: Place,
+    /// The addresses it listens on; never empty. Port 0 asks the system for a free one.
+    pub address: Vec<SocketAddr>,
+    /// Whether and how sessions are encrypted.
+    pub tls: Tls,
+    /// What follows `220 ` in the greeting, the host name already put in: printable ASCII.
+    pub banner: String,
+    /// The listener's own rules. What holds for a client is answered by [`Listener::rules_for`].
+    pub rules: Rules,
+    /// `[listener.NAME.peer."NETWORK"]`, the narrowest network first; no network occurs twice.
+    pub peers: Vec<PeerBlock>,
+    /// The extensions, in the order in which they are asked; none occurs twice.
+    pub extensions: Vec<Use>,
+    /// What becomes of a CR or LF that stands alone in a message.
+    pub stray_newlines: StrayNewlines,
+}
+
+impl Listener {
+    /// What holds for `client`: the listener's own rules with each peer block that holds the address put over them, the
+    /// narrowest network winning key by key and the context name by name. An IPv4-mapped IPv6 address is the IPv4
+    /// address; a client whose address is unknown lies in no network.
+    pub fn rules_for(&self, client: Option<IpAddr>) -> Rules {
+        let mut rules = self.rules.clone();
+        let Some(client) = client.map(|address| address.to_canonical()) else {
+            return rules;
+        };
+        // The blocks stand narrowest first, and who writes last wins.
+        for block in self.peers.iter().rev().filter(|block| block.network.contains(&client)) {
+            rules.relay = rules.relay.with(&block.relay);
+            rules.limits = rules.limits.with(&block.limits);
+            rules.context.extend(block.context.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        rules
+    }
+}
+
+/// `[listener.NAME.peer."NETWORK"]`: what differs for clients of one network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerBlock {
+    /// NETWORK.
+    pub network: IpNet,
+    /// What differs in which mail is taken.
+    pub relay: RelayPart,
+    /// Names set in the connection context on top of the listener's.
+    pub context: BTreeMap<String, String>,
+    /// What differs in the limits. `connections` counts the sessions of this network.
+    pub limits: LimitsPart,
+}
+
+/// Whether and how sessions are encrypted.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// When TLS begins.
+    pub mode: TlsMode,
+    /// The first is the default, the others are chosen by the server name the client asks for (SNI). Empty exactly when
+    /// the mode is off.
+    pub certificates: Vec<Certificate>,
+    /// Where `tls` stands in the text, or the listener's name where there is none.
+    pub place: Place,
+}
+
+/// When TLS begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never.
+    #[default]
+    Off,
+    /// When the client says STARTTLS.
+    Starttls,
+    /// When the client says STARTTLS, without which it gets no further.
+    Required,
+    /// With the first octet.
+    Implicit,
+}
+
+impl TlsMode {
+    /// The word for it in `tls.mode`.
+    pub fn name(self) -> &'static str {
+        match self {
+            TlsMode::Off => "off",
+            TlsMode::Starttls => "starttls",
+            TlsMode::Required => "required",
+            TlsMode::Implicit => "implicit",
+        }
+    }
+}
+
+/// A certificate chain with its private key, both PEM files.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The chain, the server's own certificate first. Absolute.
+    pub chain: PathBuf,
+    /// The private key. Absolute.
+    pub key: PathBuf,
+    /// Where it stands in the text.
+    pub place: Place,
+}
+
+/// What becomes of a CR or LF that stands alone in a message. Whatever it is, only CR LF ends a line or a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StrayNewlines {
+    /// The message is refused, 550 5.6.0.
+    #[default]
+    Refuse,
+    /// It becomes CR LF.
+    Normalize,
+}
+
+/// The addresses of all listeners read so far, each with its listener's name.
+pub(super) type Addresses<'a> = Vec<(SocketAddr, &'a str)>;
+
+impl Listener {
+    /// `[listener.NAME]`, from the value under NAME. `extensions` are the names of those that are defined.
+    pub(super) fn read<'a>(
+        value: Value<'a>,
+        hostname: &str,
+        extensions: &[&str],
+        addresses: &mut Addresses<'a>,
+    ) -> Option<Listener> {
+        check_name("a listener", value);
+        let mut table = value.table()?;
+        let address = read_address(&mut table, value.name, addresses);
+        let tls = Tls::read(&mut table);
+        let banner = table.take("banner").and_then(|value| value.parsed(|text| parse_banner(text, hostname)));
+        let own = RulesPart::read(&mut table);
+        let peers = table.take("peer").map(read_peers).unwrap_or_default();
+        let uses = table.take("extension").and_then(|value| value.each(|item| Use::read(item, extensions)));
+        let stray_newlines = table.take("stray-newlines").and_then(|value| {
+            value.choice(&[("refuse", StrayNewlines::Refuse), ("normalize", StrayNewlines::Normalize)])
+        });
+        let listener = Listener {
+            name: value.name.to_owned(),
+            place: value.key,
+            address,
+            tls,
+            banner: banner.unwrap_or_else(|| format!("{hostname} ESMTP Pillarbox")),
+            rules: Rules {
+                relay: Relay::default().with(&own.relay),
+                context: own.context,
+                limits: Limits::default().with(&own.limits),
+            },
+            peers,
+            extensions: uses.unwrap_or_default(),
+            stray_newlines: stray_newlines.unwrap_or_default(),
+        };
+        listener.check_uses(&table);
+        table.finish();
+        Some(listener)
+    }
+
+    /// An extension is asked once at each hook, so it stands in the list once.
+    fn check_uses(&self, table: &Table<'_>) {
+        for (index, used) in self.extensions.iter().enumerate() {
+            if self.extensions.iter().take(index).any(|earlier| earlier.extension == used.extension) {
+                let message = format!("the extension `{}` is used twice on this listener", used.extension);
+                let help = "to ask one component twice, define it under two names";
+                table.note(Problem::at(used.place, message).help(help));
+            }
+        }
+    }
+}
+
+/// Checks that NAME in `[listener.NAME]` or `[extension.NAME]` can stand in a log line and a message as it is.
+pub(super) fn check_name(what: &str, value: Value<'_>) {
+    if !is_name(value.name) {
+        let message = format!("`{}` cannot be the name of {what}", value.name);
+        let help = "write 1 to 64 letters, digits, `_`, `.`, `-`, the first a letter or a digit";
+        value.note(Problem::at(value.key, message).help(help));
+    }
+}
+
+fn read_address<'a>(table: &mut Table<'a>, name: &'a str, addresses: &mut Addresses<'a>) -> Vec<SocketAddr> {
+    let Some(value) = table.require("address", "[\"127.0.0.1:2525\"]") else {
+        return Vec::new();
+    };
+    let item = |item: Value<'a>| Some((item.parsed(parse_address)?, item.place));
+    let Some(own) = value.each(item) else {
+        return Vec::new();
+    };
+    if matches!(value.raw, DeValue::Array(items) if items.is_empty()) {
+        value.note(Problem::at(value.place, "a listener needs an address to listen on"));
+    }
+    for (address, place) in &own {
+        if let Some((taken, owner)) = addresses.iter().find(|(taken, _)| collide(*taken, *address)) {
+            let here = if *owner == name { "this listener".to_owned() } else { format!("the listener `{owner}`") };
+            let message = if taken == address {
+                format!("{here} has the address `{address}` already")
+            } else {
+                format!("`{address}` and `{taken}`, which {here} has, cannot both be listened on")
+            };
+            value.note(Problem::at(*place, message));
+        }
+        addresses.push((*address, name));
+    }
+    own.into_iter().map(|(address, _)| address).collect()
+}
+
+/// Whether the system refuses to listen on both: they are equal, or one is every address of the other's family. Port 0
+/// is another port each time.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && (one == other || one.is_ipv4() == other.is_ipv4() && wildcard)
+}
+
+/// Text of the greeting with the host name put in. RFC 5321 section 4.2: printable ASCII; section 4.5.3.1.5: a reply
+/// line has at most 512 octets, `220 ` and CR LF among them.
+fn parse_banner(text: &str, hostname: &str) -> Result<String, Mistake> {
+    if text.is_empty() || text.starts_with(' ') {
+        return Err(Mistake::new("`banner` must begin with a word").help("`{hostname}` stands for the server's name"));
+    }
+    if !text.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' ') {
+        return Err(Mistake::new("`banner` can only hold printable ASCII"));
+    }
+    check_placeholders(text, &["hostname"])?;
+    let banner = text.replace("{hostname}", hostname);
+    if banner.len() > 512 - "220 \r\n".len() {
+        return Err(Mistake::new("`banner` is longer than the 506 octets that fit into a reply"));
+    }
+    Ok(banner)
+}
+
+fn read_peers(value: Value<'_>) -> Vec<PeerBlock> {
+    let mut peers: Vec<PeerBlock> = Vec::new();
+    for value in value.named_tables("[listener.NAME.peer.\"NETWORK\"]") {
+        if ["relay", "context", "limits"].contains(&value.name) {
+            let help = "write `[listener.NAME.peer.\"NETWORK\"]`";
+            value.note(Problem::at(value.key, format!("`{}` stands outside a peer block", value.name)).help(help));
+            continue;
+        }
+        let network = parse_network(value.name).map_err(|mistake| value.note(mistake.at(value.key))).ok();
+        let Some(mut table) = value.table() else {
+            continue;
+        };
+        let RulesPart { relay, context, limits } = RulesPart::read(&mut table);
+        table.finish();
+        let Some(network) = network else {
+            continue;
+        };
+        if peers.iter().any(|block| block.network == network) {
+            value.note(Problem::at(value.key, format!("the network `{network}` has two peer blocks")));
+        }
+        peers.push(PeerBlock { network, relay, context, limits });
+    }
+    peers.sort_by_key(|block| (Reverse(block.network.prefix_len()), block.network));
+    peers
+}
+
+impl Tls {
+    fn read(listener: &mut Table<'_>) -> Tls {
+        let off = Tls { mode: TlsMode::Off, certificates: Vec::new(), place: listener.place };
+        let Some(value) = listener.take("tls") else {
+            return off;
+        };
+        let Some(mut table) = value.table() else {
+            return off;
+        };
+        let mode = table.take("mode");
+        let certificates = table.take("certificates");
+        table.finish();
+        let chosen = mode.map_or(Some(TlsMode::Off), |mode| mode.choice(&TLS_MODES));
+        let pairs = certificates.map_or(Some(Vec::new()), |value| value.each(Certificate::read));
+        // Whether mode and certificates fit each other can be said when both were read.
+        if let (Some(chosen), Some(pairs)) = (chosen, &pairs) {
+            let written = certificates.filter(|value| !matches!(value.raw, DeValue::Array(items) if items.is_empty()));
+            match (chosen, written) {
+                (TlsMode::Off, Some(certificates)) if !pairs.is_empty() => certificates.note(
+                    Problem::at(certificates.key, "certificates without TLS")
+                        .help("add `tls.mode = \"starttls\"`, \"required\" or \"implicit\", or leave them out"),
+                ),
+                (TlsMode::Starttls | TlsMode::Required | TlsMode::Implicit, None) => value.note(
+                    Problem::at(mode.map_or(value.key, |mode| mode.place), "TLS without a certificate")
+                        .help("add `tls.certificates = [{ chain = \"tls/cert.pem\", key = \"tls/key.pem\" }]`"),
+                ),
+                _ => {}
+            }
+        }
+        Tls { mode: chosen.unwrap_or_default(), certificates: pairs.unwrap_or_default(), place: value.key }
+    }
+}
+
+const TLS_MODES: [(&str, TlsMode); 4] = [
+    ("off", TlsMode::Off),
+    ("starttls", TlsMode::Starttls),
+    ("required", TlsMode::Required),
+    ("implicit", TlsMode::Implicit),
+];
+
+impl Certificate {
+    fn read(value: Value<'_>) -> Option<Certificate> {
+        let mut table = value.table()?;
+        let chain = table.require("chain", "\"tls/cert.pem\"").and_then(Value::path);
+        let key = table.require("key", "\"tls/key.pem\"").and_then(Value::path);
+        table.finish();
+        Some(Certificate { chain: chain?, key: key?, place: value.place })
+    }
+}

@@ -1,0 +1,370 @@
+//! The room as a whole: configurations with golden messages, the shipped files, and what resolves rules for a client.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+
+/// A directory of the repository.
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn toml_files(directory: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(repository(directory)).unwrap();
+    let mut files = entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    files
+}
+
+fn source(path: &Path) -> Source {
+    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+    Source { name, directory: "/etc/pillarbox".into(), text: std::fs::read_to_string(path).unwrap() }
+}
+
+fn parse(text: &str) -> Result<Config, Problems> {
+    let source = Source { name: "test.toml".to_owned(), directory: "/etc/pillarbox".into(), text: text.to_owned() };
+    Config::parse(source)
+}
+
+/// Beside each wrong configuration lies what the operator reads. `BLESS=1` writes what is read now.
+#[test]
+fn golden() {
+    let bless = std::env::var_os("BLESS").is_some();
+    let mut wrong = Vec::new();
+    let files = toml_files("tests/configurations/bad");
+    assert!(files.len() > 35, "the bad configurations are there");
+    for path in files {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let read = match Config::parse(source(&path)) {
+            Ok(_) => panic!("{name} is accepted"),
+            Err(problems) => format!("{problems}\n"),
+        };
+        let golden = path.with_extension("err");
+        if bless {
+            std::fs::write(&golden, &read).unwrap();
+        }
+        if std::fs::read_to_string(&golden).unwrap_or_default() != read {
+            wrong.push(format!("--- {name}\n{read}"));
+        }
+    }
+    assert!(wrong.is_empty(), "these read otherwise than their .err (BLESS=1 rewrites it):\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn good_and_shipped_configurations_are_accepted() {
+    for path in [toml_files("tests/configurations/good"), toml_files("config")].concat() {
+        if let Err(problems) = Config::parse(source(&path)) {
+            panic!("{problems}");
+        }
+    }
+}
+
+/// What a key in the embedded default looks like when it is commented out: no blank behind the `#`.
+fn uncommented(text: &str) -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => format!("{key}\n"),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn embedded_default_serves_loopback_only() {
+    let config = Config::parse(Config::embedded()).unwrap();
+    assert_eq!(config.server.hostname, "localhost");
+    assert!(config.server.state_dir.is_absolute() && config.server.state_dir.ends_with("pillarbox-data"));
+    let local = &config.listeners["local"];
+    assert!(local.address.iter().all(|address| address.ip().is_loopback()));
+    let used = local.extensions.iter().map(|used| used.extension.as_str()).collect::<Vec<_>>();
+    assert_eq!(used, ["xclient", "xremoteip", "xsetcontext", "xdumpcontext"]);
+    assert_eq!(config.extensions.len(), STOCK.len());
+    assert!(config.routes[0].create && config.routes[0].matches("example.com"));
+}
+
+/// The commented keys are no prose: all of them taken in at once make a configuration, and what is said to be a
+/// default is one.
+#[test]
+fn embedded_default_shows_the_defaults() {
+    let shown = parse(&uncommented(&Config::embedded().text)).unwrap();
+    let local = &shown.listeners["local"];
+    assert_eq!(shown.server.instances, Instances::default());
+    assert_eq!(shown.log, Log::default());
+    assert_eq!(local.rules.limits, Limits::default());
+    assert_eq!(local.tls.mode, TlsMode::default());
+    assert_eq!(local.banner, "localhost ESMTP Pillarbox");
+    assert_eq!(local.stray_newlines, StrayNewlines::default());
+    assert_eq!(local.extensions[0].trust, Trust::default());
+    assert_eq!(local.extensions[0].verdicts, Verdicts::default());
+    assert_eq!(local.extensions[4].extension, "always-allow");
+    assert_eq!(shown.extensions["xclient"].limits, ExtensionLimits::default());
+    assert_eq!(shown.extensions["xclient"].on_failure, OnFailure::default());
+}
+
+/// Every table there is, each with a key in it that is near to none: the messages list all keys there are.
+const UNKNOWN: &str = r#"
+zzzzzzzzzzzz = 1
+[server]
+zzzzzzzzzzzz = 1
+instances.zzzzzzzzzzzz = 1
+[log]
+zzzzzzzzzzzz = 1
+[listener.a]
+zzzzzzzzzzzz = 1
+tls = { zzzzzzzzzzzz = 1, certificates = [{ zzzzzzzzzzzz = 1 }] }
+relay.zzzzzzzzzzzz = 1
+limits.zzzzzzzzzzzz = 1
+peer."10.0.0.0/8" = { zzzzzzzzzzzz = 1 }
+[[listener.a.extension]]
+zzzzzzzzzzzz = 1
+grant.zzzzzzzzzzzz = true
+grant.context-read.zzzzzzzzzzzz = 1
+limits.zzzzzzzzzzzz = 1
+[extension.x]
+zzzzzzzzzzzz = 1
+limits.zzzzzzzzzzzz = 1
+[[route]]
+zzzzzzzzzzzz = 1
+"#;
+
+#[test]
+fn default_and_documentation_name_every_key() {
+    let problems = parse(UNKNOWN).unwrap_err().to_string();
+    let helps = problems.split("\n\n").filter(|problem| problem.contains("`zzzzzzzzzzzz`\n")).collect::<Vec<_>>();
+    assert_eq!(helps.len(), UNKNOWN.matches("zzzzzzzzzzzz").count());
+    let listed = |help: &&str| {
+        let (_, words) = help.rsplit_once(" are ").unwrap();
+        words.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let shown = uncommented(&Config::embedded().text);
+    let documented = std::fs::read_to_string(repository("docs/configuration.md")).unwrap();
+    let keys = helps.iter().flat_map(listed).collect::<std::collections::BTreeSet<_>>();
+    assert!(keys.len() > 50, "{keys:?}");
+    for key in keys {
+        let written = |line: &str| {
+            let before_value = line.split(" =").next().unwrap_or_default();
+            before_value.split(['.', '[', ']', ' ']).any(|word| word == key)
+        };
+        // Most capabilities, the scopes of one and the parts of a certificate stand in values or in prose.
+        let elsewhere = Capability::named(&key).is_some() || ["connection", "message", "chain", "key"].contains(&&*key);
+        assert!(elsewhere || shown.lines().any(written), "the embedded default lacks `{key}`");
+        let in_backticks = |text: &str| text.split([' ', '.', '=', '[', ']']).any(|word| word == key);
+        assert!(documented.split('`').skip(1).step_by(2).any(in_backticks), "docs/configuration.md lacks `{key}`");
+    }
+}
+
+/// What the documentation shows can be written as it is shown.
+#[test]
+fn documented_examples_are_accepted() {
+    let documented = std::fs::read_to_string(repository("docs/configuration.md")).unwrap();
+    let server = "[server]\nhostname = \"mx.example.org\"\nstate-dir = \"state\"\n";
+    let blocks = documented.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut count = 0;
+    for block in blocks {
+        let listener = "[listener.a]\naddress = [\"127.0.0.1:0\"]\n[[listener.a.extension]]\nuse = \"x\"\n";
+        let extension = "[extension.x]\ncomponent = \"x.wasm\"\n";
+        let text = match block {
+            _ if block.starts_with("[server]") => block.to_owned(),
+            _ if block.starts_with("grant.") => format!("{server}{listener}{block}{extension}"),
+            _ => format!("{server}{block}"),
+        };
+        if let Err(problems) = parse(&text) {
+            panic!("{problems}");
+        }
+        count += 1;
+    }
+    assert_eq!(count, 3);
+}
+
+const RULES: &str = r#"
+[server]
+hostname = "MX.Example.org"
+state-dir = "state"
+[listener.edge]
+address = ["127.0.0.1:0"]
+relay.domains = ["example.org"]
+context = { pathway = "internet", region = "eu" }
+limits.connections = 100
+limits.recipients = 50
+[listener.edge.peer."10.0.0.0/8"]
+relay.hosts = ["10.0.0.0/8"]
+limits.recipients = 500
+context = { pathway = "internal" }
+[listener.edge.peer."10.1.0.0/16"]
+relay.domains = []
+limits.connections = 5
+[listener.edge.peer."10.1.2.3"]
+context = { pathway = "host" }
+limits.recipients = 1
+[listener.edge.peer."2001:db8::/32"]
+relay.authenticated = true
+"#;
+
+/// Of the networks that hold a client the narrowest wins, key by key and name by name.
+#[test]
+fn narrowest_network_wins_key_by_key() {
+    let config = parse(RULES).unwrap();
+    let listener = &config.listeners["edge"];
+    let networks = listener.peers.iter().map(|block| block.network.to_string()).collect::<Vec<_>>();
+    assert_eq!(networks, ["10.1.2.3/32", "2001:db8::/32", "10.1.0.0/16", "10.0.0.0/8"]);
+
+    //      client              pathway     connections recipients domains hosts authenticated
+    let cases = [
+        (None, "internet", 100, 50, 1, 0, false),
+        (Some("192.0.2.1"), "internet", 100, 50, 1, 0, false),
+        (Some("10.9.9.9"), "internal", 100, 500, 1, 1, false),
+        (Some("::ffff:10.9.9.9"), "internal", 100, 500, 1, 1, false),
+        (Some("10.1.9.9"), "internal", 5, 500, 0, 1, false),
+        (Some("10.1.2.3"), "host", 5, 1, 0, 1, false),
+        (Some("2001:db8::1"), "internet", 100, 50, 1, 0, true),
+        (Some("::1"), "internet", 100, 50, 1, 0, false),
+    ];
+    for (client, pathway, connections, recipients, domains, hosts, authenticated) in cases {
+        let rules = listener.rules_for(client.map(|client| client.parse().unwrap()));
+        assert_eq!(rules.context["pathway"], pathway, "{client:?}");
+        assert_eq!(rules.context["region"], "eu", "{client:?}");
+        assert_eq!(rules.limits.connections, connections, "{client:?}");
+        assert_eq!(rules.limits.recipients, recipients, "{client:?}");
+        assert_eq!(rules.relay.domains.len(), domains, "{client:?}");
+        assert_eq!(rules.relay.hosts.len(), hosts, "{client:?}");
+        assert_eq!(rules.relay.authenticated, authenticated, "{client:?}");
+        assert_eq!(rules.limits.message_size, 50 * 1024 * 1024, "{client:?}");
+    }
+}
+
+#[test]
+fn values_are_resolved() {
+    let config = Config::parse(source(&repository("tests/configurations/good/design.toml"))).unwrap();
+    let edge = &config.listeners["edge"];
+    assert_eq!(config.server.hostname, "mx.example.org");
+    assert_eq!(edge.banner, "mx.example.org ESMTP");
+    assert_eq!(edge.tls.certificates[0].chain, Path::new("/etc/pillarbox/tls/cert.pem"));
+    assert_eq!(edge.tls.certificates[1].key, Path::new("/etc/tls/b.key"));
+    assert_eq!(edge.rules.relay.domains[1], DomainPattern::Below("example.org".to_owned()));
+    assert_eq!(edge.rules.limits.command_timeout, Duration::from_secs(90));
+    assert_eq!(edge.rules.limits.message_size, 0);
+
+    let greylist = &edge.extensions[0];
+    let only_tempfail = Verdicts { tempfail: true, reject: false, disconnect: false, ..Verdicts::default() };
+    assert_eq!((greylist.verdicts, &greylist.peers, greylist.trust), (only_tempfail, &None, Trust::Client));
+    assert_eq!(greylist.grant.entry(Capability::Kv), Some(&Granted::Denied));
+    assert_eq!(greylist.grant.entry(Capability::Metrics), None);
+    let message_only = Granted::Scoped { connection: Vec::new(), message: vec!["greylist_*".to_owned()] };
+    assert_eq!(greylist.grant.entry(Capability::ContextWrite), Some(&message_only));
+
+    let xclient = &edge.extensions[1];
+    let peers = xclient.peers.iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(peers, ["10.0.0.0/8", "192.0.2.0/24", "2001:db8::1/128"]);
+    let text = &config.source.text;
+    assert_eq!(&text[xclient.place.start..xclient.place.end], "\"xclient\"");
+    let place = xclient.peers_place.unwrap();
+    assert!(text[place.start..place.end].starts_with("[\"10.0.0.0/8\""));
+
+    let extension = &config.extensions["greylist"];
+    assert_eq!(extension.component, Component::File("/etc/pillarbox/greylist.wasm".into()));
+    assert_eq!(extension.sha256.unwrap()[31], 0xff);
+    let expected = [
+        ("count", Setting::Integer(3)),
+        ("delay", Setting::Text("5m".to_owned())),
+        ("names", Setting::Texts(vec!["a".to_owned(), "b".to_owned()])),
+        ("nested.deep.x", Setting::Integer(1)),
+        ("on", Setting::Boolean(true)),
+        ("ratio", Setting::Float(0.5)),
+    ];
+    assert_eq!(extension.settings, expected.map(|(name, setting)| (name.to_owned(), setting)).into());
+    let narrowed = extension.limits.narrowed(&greylist.limits);
+    assert_eq!((extension.limits.cpu, narrowed.cpu), (Duration::from_millis(20), Duration::from_millis(10)));
+    assert_eq!(narrowed.memory, 8 * 1024 * 1024);
+
+    assert_eq!(config.routes[0].to.to_string(), "maildir:/etc/pillarbox/mail/{domain}/{local}");
+    assert!(config.routes[0].matches("EXAMPLE.org") && !config.routes[0].matches("a.example.org"));
+}
+
+/// A listener can tighten what an extension may take, never widen it.
+#[test]
+fn limits_only_narrow() {
+    let own = ExtensionLimits::default();
+    let wide = ExtensionLimitsPart { memory: Some(1 << 32), log_lines: Some(1000), ..Default::default() };
+    assert_eq!(own.narrowed(&wide), own);
+}
+
+#[test]
+fn domain_patterns() {
+    let below = DomainPattern::Below("example.org".to_owned());
+    let exact = DomainPattern::Exact("example.org".to_owned());
+    let cases = [
+        ("example.org", true, false),
+        ("EXAMPLE.ORG", true, false),
+        ("a.example.org", false, true),
+        ("a.b.Example.Org", false, true),
+        ("badexample.org", false, false),
+        (".example.org", false, false),
+        ("example.org.", false, false),
+        ("é.example.org", false, true),
+        ("", false, false),
+    ];
+    for (domain, is_exact, is_below) in cases {
+        assert_eq!((exact.matches(domain), below.matches(domain)), (is_exact, is_below), "{domain}");
+    }
+}
+
+/// Whatever the place, rendering answers with text: places come from a parser, and from whoever points into the file.
+#[test]
+fn rendering_takes_any_place() {
+    let text = "a = \"ü\"\r\n\tb = [\n\"x\",\n]\u{7}\n\u{fffd}last";
+    let source = Source { name: "x.toml".to_owned(), directory: "/".into(), text: text.to_owned() };
+    for start in 0..text.len() + 3 {
+        for end in [0, start, start + 1, start + 5, text.len(), usize::MAX] {
+            let problem = Problem::at(Place { start, end }, "wrong\u{1b}[m").help("do\nthat\u{7}");
+            let rendered = problem.render(&source);
+            assert!(rendered.contains('^') && rendered.ends_with('\n'));
+            assert!(!rendered.contains(|c: char| c.is_control() && c != '\n'), "{rendered:?}");
+        }
+    }
+}
+
+#[test]
+fn rendering_as_documented() {
+    let text = "[server]\nhostname = \"mx\"\n[listener.a]\nadress = [\"127.0.0.1:25\"]\n";
+    let source = Source { name: "pillarbox.toml".to_owned(), directory: "/".into(), text: text.to_owned() };
+    let start = text.find("adress").unwrap();
+    let problem = Problem::at(Place { start, end: start + 6 }, "unknown key `adress`").help("did you mean `address`?");
+    let expected = "\
+error: unknown key `adress`
+  --> pillarbox.toml:4:1
+   |
+ 4 | adress = [\"127.0.0.1:25\"]
+   | ^^^^^^ did you mean `address`?
+";
+    assert_eq!(problem.render(&source), expected);
+}
+
+/// Garbage is refused with a message, however deep or long.
+#[test]
+fn garbage_is_refused() {
+    let deep = format!("a = {}", "[".repeat(100_000));
+    let keys = format!("{}a = 1", "a.".repeat(100_000));
+    let settings = format!("extension.x.settings.{keys}");
+    let log = "Nov 22 16:00:00 mx postfix/smtpd[1]: connect from unknown[192.0.2.1]\n".repeat(5_000);
+    for text in ["\0", "\u{feff}", "=", "[[", "[a]\n[a]", "a = 'x", "\r", &deep, &keys, &settings, &log] {
+        let problems = parse(text).unwrap_err();
+        assert!((1..=20).contains(&problems.iter().count()) && problems.to_string().ends_with("in test.toml"));
+    }
+}
+
+#[test]
+fn templates_of_mailboxes() {
+    for sound in ["/var/mail", "/var/mail/{domain}/{local}", "/m/{local}{domain}"] {
+        assert_eq!(MaildirPath::new(sound).unwrap().template(), sound);
+    }
+    for unsound in ["mail/{local}", "/mail/{user}", "/mail/{local", "/mail/}", "/mail/{{local}}"] {
+        assert_eq!(MaildirPath::new(unsound), None, "{unsound}");
+    }
+    // The directory of the file is no template, whatever it is called.
+    let text = format!("{RULES}[[route]]\nto = \"maildir:m\"\n");
+    let source = Source { name: "x".to_owned(), directory: "/srv/{local}".into(), text };
+    let problems = Config::parse(source).unwrap_err().to_string();
+    assert!(problems.contains("has a name that no template can hold"), "{problems}");
+}

@@ -1,0 +1,201 @@
+//! The spool: messages that were accepted and are not yet delivered, one file each, durable before the client reads 250.
+//!
+//! A [`Draft`] takes the octets as they come; [`Draft::commit`] ends it: written, fsynced, renamed into the queue, and the
+//! queue's directory fsynced. Only then may 250 be said. What follows is at-least-once: [`Spool::load`] verifies a message
+//! and hands it to whoever delivers, [`Spool::settle`] records one recipient as done, [`Spool::remove`] ends it.
+//!
+//! ```text
+//! STATE/lock                 held as long as the server runs; its pid inside
+//! STATE/spool/incoming/ID.tmp   being written; never acknowledged, so removed at every start
+//! STATE/spool/queue/ID          accepted: the format of `format`
+//! STATE/spool/queue/ID.log      which recipients are done
+//! STATE/spool/corrupt/ID        damaged, kept for a human to look at
+//! ```
+//!
+//! One file per message, because one damaged record then harms one message; the queue is a plain directory, so it can be
+//! listed, backed up and restored with the tools at hand. An id is never used twice, and a file that would take the place
+//! of another is refused. An operation that failed is never tried again on the same file: after a failed fsync the kernel
+//! calls the lost pages clean.
+//!
+//! The room knows nothing of sessions, routes and retries, nor what a message means: content is octets.
+
+mod arrivals;
+mod directory;
+mod disk;
+mod draft;
+mod envelope;
+mod format;
+mod id;
+mod open;
+mod scan;
+mod stored;
+
+pub use arrivals::{Arrival, Arrivals};
+pub use draft::{Draft, SpoolError};
+pub use envelope::{Envelope, Recipient};
+pub use id::{InvalidId, MessageId};
+pub use open::OpenError;
+pub use scan::Queued;
+pub use stored::{Content, LoadError, Stored};
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrivals::Announcer;
+use directory::DirectorySync;
+use disk::Disk;
+
+/// The spool of one state directory, which it holds locked. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Spool(Arc<Inner>);
+
+impl Spool {
+    /// Opens the spool below `state_dir`, making what is not there, and takes the state directory for this process.
+    ///
+    /// What a killed server left half-written is removed. Nothing that lies in the queue makes this fail.
+    ///
+    /// # Errors
+    /// Another server holds the directory, or it cannot be made, read or written.
+    pub fn open(state_dir: &Path) -> Result<Spool, OpenError> {
+        open::open(state_dir, Arc::new(disk::FileSystem)).map(|inner| Spool(Arc::new(inner)))
+    }
+
+    /// Begins a message. No I/O yet.
+    pub fn begin(&self, id: MessageId) -> Draft {
+        Draft::new(Arc::clone(&self.0), id)
+    }
+
+    /// The messages of the queue, in no order, read from the directory as the iterator goes. Blocking.
+    ///
+    /// Names that are none of the spool's are passed over, and counted for [`Spool::foreign`].
+    ///
+    /// # Errors
+    /// The queue cannot be read.
+    pub fn queued(&self) -> io::Result<Queued> {
+        Queued::new(Arc::clone(&self.0))
+    }
+
+    /// Reads and verifies a message, in bounded memory.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what became of the file.
+    pub async fn load(&self, id: &MessageId) -> Result<Stored, LoadError> {
+        let (inner, id) = (Arc::clone(&self.0), id.clone());
+        tokio::task::spawn_blocking(move || stored::load(&inner, id))
+            .await
+            .unwrap_or_else(|error| Err(LoadError::Io(io::Error::other(error))))
+    }
+
+    /// Records that the recipient at this index of the envelope is done, durably.
+    ///
+    /// # Errors
+    /// It could not be recorded; the recipient may be served again.
+    pub async fn settle(&self, id: &MessageId, recipient: usize) -> io::Result<()> {
+        let (inner, id) = (Arc::clone(&self.0), id.clone());
+        blocking(move || inner.settle(&id, recipient)).await
+    }
+
+    /// Ends a message: it is gone from the queue. One that is not there is no error.
+    ///
+    /// # Errors
+    /// It could not be removed; it will be found again.
+    pub async fn remove(&self, id: &MessageId) -> io::Result<()> {
+        let (inner, id) = (Arc::clone(&self.0), id.clone());
+        blocking(move || inner.remove(&id)).await
+    }
+
+    /// The stream of messages as they are committed; there is one, for the first who asks.
+    pub fn arrivals(&self) -> Option<Arrivals> {
+        self.0.arrivals.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// How many messages are in the queue now.
+    pub fn depth(&self) -> u64 {
+        u64::try_from(self.0.depth.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// How many entries of the queue directory were no message, when it was last read through.
+    pub fn foreign(&self) -> u64 {
+        self.0.foreign.load(Ordering::Relaxed)
+    }
+
+    /// How many damaged messages lie in `corrupt/`, counted at the start and as they are set aside.
+    pub fn damaged(&self) -> u64 {
+        self.0.damaged.load(Ordering::Relaxed)
+    }
+}
+
+/// What all clones and drafts share.
+#[derive(Debug)]
+struct Inner {
+    disk: Arc<dyn Disk>,
+    incoming: PathBuf,
+    queue: PathBuf,
+    corrupt: PathBuf,
+    queue_sync: DirectorySync,
+    announcer: Announcer,
+    arrivals: Mutex<Option<Arrivals>>,
+    /// Signed, because a message may be delivered and removed before its commit returns.
+    depth: AtomicI64,
+    foreign: AtomicU64,
+    damaged: AtomicU64,
+    /// Open means locked.
+    _lock: File,
+}
+
+impl Inner {
+    fn settle(&self, id: &MessageId, recipient: usize) -> io::Result<()> {
+        let log = self.disk.append(&self.log_path(id))?;
+        let made = log.metadata()?.len() == 0;
+        disk::write_all(&*self.disk, &log, format::settled(id, recipient).as_bytes())?;
+        self.disk.sync_data(&log)?;
+        // The record is in a file whose name must be durable, too.
+        if made { self.queue_sync.sync(&*self.disk) } else { Ok(()) }
+    }
+
+    /// The message goes first: a log without a message is litter, a message without its log is delivered twice. Neither
+    /// removal is synced, since a power cut can bring back at most a message that was delivered.
+    fn remove(&self, id: &MessageId) -> io::Result<()> {
+        match self.disk.remove(&self.queue_path(id)) {
+            Ok(()) => {
+                self.depth.fetch_sub(1, Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        match self.disk.remove(&self.log_path(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let error = error.to_string();
+                tracing::warn!(id = id.as_str(), error = error.as_str(), "log of a removed message is left");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn incoming_path(&self, id: &MessageId) -> PathBuf {
+        self.incoming.join(format!("{id}{INCOMING_SUFFIX}"))
+    }
+
+    fn queue_path(&self, id: &MessageId) -> PathBuf {
+        self.queue.join(id.as_str())
+    }
+
+    fn log_path(&self, id: &MessageId) -> PathBuf {
+        self.queue.join(format!("{id}{LOG_SUFFIX}"))
+    }
+}
+
+/// Runs file work where it may block, so that a slow disk never holds the sessions' threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+const INCOMING_SUFFIX: &str = ".tmp";
+const LOG_SUFFIX: &str = ".log";
+
+#[cfg(test)]
+mod tests;

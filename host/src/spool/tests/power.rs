@@ -1,0 +1,166 @@
+//! The power is cut at any point, and the disk keeps as little of what was not synced as it may, or any part of it.
+//!
+//! A file's octets are sure once it was synced; before that, all, half or none of what was written since may be there. A
+//! name is sure once its directory was synced; before that, each change of a name may have happened or not, by itself, so
+//! that a file renamed from one directory to another may have both names, or none.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::path::PathBuf;
+
+use tempfile::tempdir;
+
+use super::disk::{Event, TestDisk};
+use super::*;
+
+/// What the server had been told by the time of some event.
+#[derive(Clone, Debug)]
+enum Told {
+    Committed(&'static str, usize),
+    Settled(&'static str, usize),
+    Removing(&'static str),
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost() {
+    let state = tempdir().unwrap();
+    let disk = Arc::new(TestDisk::default());
+    let spool = open_on(state.path(), &disk);
+    let mut told = Vec::new();
+    let mut tell = |what| told.push((disk.events().len(), what));
+    commit(&spool, "s.1", &content(500)).await.unwrap();
+    tell(Told::Committed("s.1", 500));
+    commit(&spool, "s.2", &content(70_000)).await.unwrap();
+    tell(Told::Committed("s.2", 70_000));
+    spool.settle(&id("s.2"), 1).await.unwrap();
+    tell(Told::Settled("s.2", 1));
+    tell(Told::Removing("s.1"));
+    spool.remove(&id("s.1")).await.unwrap();
+    spool.settle(&id("s.2"), 0).await.unwrap();
+    tell(Told::Settled("s.2", 0));
+    commit(&spool, "s.3", &content(0)).await.unwrap();
+    tell(Told::Committed("s.3", 0));
+    tell(Told::Removing("s.2"));
+    spool.remove(&id("s.2")).await.unwrap();
+    drop(spool);
+
+    let events = disk.events();
+    let mut seen = HashSet::new();
+    for cut in 0..=events.len() {
+        let told: Vec<_> = told.iter().filter(|(at, _)| *at <= cut).map(|(_, what)| what.clone()).collect();
+        for image in images(&events[..cut]) {
+            if seen.insert((told.len(), image.clone())) {
+                check(&image, &told, cut).await;
+            }
+        }
+    }
+    assert!(seen.len() > 30, "{}", seen.len());
+}
+
+/// File names below the state directory, and their octets.
+type Image = BTreeMap<PathBuf, Vec<u8>>;
+
+/// A change of one name in one directory: the file it now means, or none.
+type Change = (PathBuf, Option<u64>);
+
+/// All that may be on the disk after these events.
+fn images(events: &[Event]) -> Vec<Image> {
+    let mut live: HashMap<PathBuf, u64> = HashMap::new();
+    let mut sure: BTreeMap<PathBuf, u64> = BTreeMap::new();
+    let mut unsure: Vec<Change> = Vec::new();
+    let mut written: HashMap<u64, Vec<u8>> = HashMap::new();
+    let mut synced: HashMap<u64, usize> = HashMap::new();
+    for event in events {
+        match event {
+            Event::Create { path, file } => {
+                written.insert(*file, Vec::new());
+                synced.insert(*file, 0);
+                live.insert(path.clone(), *file);
+                unsure.push((path.clone(), Some(*file)));
+            }
+            Event::Write { file, octets } => written.get_mut(file).unwrap().extend(octets),
+            Event::Sync { file } => {
+                synced.insert(*file, written[file].len());
+            }
+            Event::Rename { from, to } => {
+                let file = live.remove(from).unwrap();
+                live.insert(to.clone(), file);
+                unsure.extend([(from.clone(), None), (to.clone(), Some(file))]);
+            }
+            Event::Remove { path } => {
+                live.remove(path);
+                unsure.push((path.clone(), None));
+            }
+            Event::SyncDirectory { path: directory } => {
+                let (settled, rest) =
+                    std::mem::take(&mut unsure).into_iter().partition(|(path, _)| path.parent() == Some(directory));
+                unsure = rest;
+                apply(&mut sure, settled);
+            }
+        }
+    }
+    // What is in `incoming/` matters little: there, all changes happened or none.
+    let (queue, incoming): (Vec<_>, Vec<_>) =
+        unsure.into_iter().partition(|(path, _)| path.parent().unwrap().ends_with("queue"));
+    assert!(queue.len() < 12, "{queue:?}");
+    let mut images = Vec::new();
+    for subset in 0..1_u32 << (queue.len() + 1) {
+        let chosen = |at: usize| subset & (1 << at) != 0;
+        let mut names = sure.clone();
+        apply(&mut names, queue.iter().enumerate().filter(|(at, _)| chosen(*at)).map(|(_, change)| change.clone()));
+        if chosen(queue.len()) {
+            apply(&mut names, incoming.iter().cloned());
+        }
+        for part in 0..3 {
+            let octets = |file: &u64| {
+                let (all, sure) = (&written[file], synced[file]);
+                all[..sure + (all.len() - sure) * part / 2].to_vec()
+            };
+            images.push(names.iter().map(|(path, file)| (path.clone(), octets(file))).collect());
+        }
+    }
+    images
+}
+
+fn apply(names: &mut BTreeMap<PathBuf, u64>, changes: impl IntoIterator<Item = Change>) {
+    for (path, file) in changes {
+        match file {
+            Some(file) => names.insert(path, file),
+            None => names.remove(&path),
+        };
+    }
+}
+
+/// Starts a server on this disk and sees whether what was told before holds.
+async fn check(image: &Image, told: &[Told], cut: usize) {
+    let state = tempdir().unwrap();
+    for directory in ["incoming", "queue", "corrupt"] {
+        fs::create_dir_all(state.path().join("spool").join(directory)).unwrap();
+    }
+    for (path, octets) in image {
+        let below: PathBuf = path.iter().skip_while(|part| *part != "spool").collect();
+        fs::write(state.path().join(below), octets).unwrap();
+    }
+    let spool = Spool::open(state.path()).unwrap();
+    assert_eq!(names(state.path(), "incoming"), [""; 0]);
+    let removing = |name: &str| told.iter().any(|told| matches!(told, Told::Removing(removed) if *removed == name));
+    for told in told {
+        match *told {
+            Told::Committed(name, _) | Told::Settled(name, _) if removing(name) => {}
+            Told::Committed(name, len) => {
+                let stored = spool.load(&id(name)).await.unwrap_or_else(|error| panic!("{cut}: {name}: {error:?}"));
+                assert!(read(&stored) == content(len) && stored.envelope == envelope(&id(name)), "{cut}: {name}");
+                assert!(stored.pending.contains(&2), "{cut}: {name}");
+            }
+            Told::Settled(name, recipient) => {
+                let pending = spool.load(&id(name)).await.unwrap().pending;
+                assert!(!pending.contains(&recipient), "{cut}: {name}: {pending:?}");
+            }
+            Told::Removing(_) => {}
+        }
+    }
+    // What was not acknowledged is not there, or whole.
+    for name in queued(&spool) {
+        spool.load(&id(&name)).await.unwrap_or_else(|error| panic!("{cut}: {name}: {error:?}"));
+    }
+}

@@ -1,0 +1,81 @@
+//! What is said over the control socket.
+
+use super::Status;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What a caller wants: `{"command":"reload"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Request {
+    /// Load the configuration anew, and say what happened.
+    Reload,
+    /// Say how the server is.
+    Status,
+}
+
+impl Request {
+    /// How long a caller waits for the answer. A reload compiles components.
+    pub fn patience(self) -> Duration {
+        match self {
+            Request::Reload => Duration::from_secs(10 * 60),
+            Request::Status => Duration::from_secs(10),
+        }
+    }
+
+    pub(super) fn from_line(line: &[u8]) -> Result<Request, String> {
+        serde_json::from_slice(line).map_err(|error| format!("the request cannot be understood: {error}"))
+    }
+
+    pub(super) fn to_line(self) -> String {
+        line(&self)
+    }
+}
+
+/// What the server answers: `{"ok":true,…}`, or `{"ok":false,"error":"…"}` when nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// The configuration was loaded; what that means, in lines.
+    Reloaded(String),
+    /// How the server is.
+    Status(Box<Status>),
+    /// The order was not carried out, for this reason.
+    Refused(String),
+}
+
+impl Response {
+    pub(super) fn to_line(&self) -> String {
+        let nothing = Wire { ok: true, text: None, status: None, error: None };
+        line(&match self {
+            Response::Reloaded(text) => Wire { text: Some(text.clone()), ..nothing },
+            Response::Status(status) => Wire { status: Some(status.clone()), ..nothing },
+            Response::Refused(error) => Wire { ok: false, error: Some(error.clone()), ..nothing },
+        })
+    }
+
+    /// None when it is no answer that this version knows.
+    pub(super) fn from_line(line: &[u8]) -> Option<Response> {
+        match serde_json::from_slice(line).ok()? {
+            Wire { ok: false, error: Some(error), .. } => Some(Response::Refused(error)),
+            Wire { ok: true, status: Some(status), .. } => Some(Response::Status(status)),
+            Wire { ok: true, text: Some(text), .. } => Some(Response::Reloaded(text)),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    ok: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<Box<Status>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+fn line(value: &impl Serialize) -> String {
+    // These types hold no map with keys that are no strings, which is all that could fail.
+    serde_json::to_string(value).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,282 @@
+//! How the server is, as data for programs and as text for people.
+
+use crate::observe::escape;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// How the server is. Displayed, it is a page for a terminal. Fields that an older server does not know are left at their
+/// defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// Of the program that runs.
+    pub version: String,
+    /// Which of the configurations loaded since the start is in force, counted from 1.
+    pub generation: u64,
+    /// Since the start.
+    pub uptime_seconds: u64,
+    /// Where the configuration is read from.
+    pub config: String,
+    /// By name.
+    pub listeners: Vec<ListenerStatus>,
+    /// A line for each extension on each listener.
+    pub extensions: Vec<ExtensionStatus>,
+    /// Messages that wait for delivery.
+    pub queue: u64,
+    /// Messages that got their 250 since the start.
+    pub messages_accepted: u64,
+    /// Connections turned away because of a limit, since the start.
+    pub connections_refused: u64,
+    /// Recipients refused since the start.
+    pub recipients_refused: u64,
+    /// TLS handshakes that failed since the start.
+    pub handshakes_failed: u64,
+    /// The last attempt at a reload, if there was one.
+    pub last_reload: Option<ReloadStatus>,
+    /// The certificates in use.
+    pub certificates: Vec<CertificateStatus>,
+}
+
+/// A listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens, with real ports; none when it is gone and sessions of it are left.
+    pub addresses: Vec<SocketAddr>,
+    /// Sessions there are.
+    pub sessions: u64,
+}
+
+/// An extension on a listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExtensionStatus {
+    /// Its name.
+    pub name: String,
+    /// The listener's name.
+    pub listener: String,
+    /// SHA-256 of the component, in hex.
+    pub digest: String,
+    /// The generation this component was loaded with.
+    pub generation: u64,
+    /// Instances alive now.
+    pub instances: u64,
+    /// Calls since the start.
+    pub calls: u64,
+    /// Failed calls since the start, by kind.
+    pub failures: BTreeMap<String, u64>,
+    /// Denials since the start, by capability.
+    pub denials: BTreeMap<String, u64>,
+}
+
+/// An attempt at a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// Whether the new configuration is in force.
+    pub ok: bool,
+    /// What happened, in lines.
+    pub text: String,
+}
+
+/// A certificate in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// The listener's name.
+    pub listener: String,
+    /// The file of its chain.
+    pub chain: String,
+    /// When it expires, RFC 3339 in UTC.
+    pub not_after: String,
+    /// `good`, `ageing`, `early` or `expired`.
+    pub standing: String,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "pillarbox {}, up {}", escape(&self.version), span(self.uptime_seconds))?;
+        writeln!(f, "configuration  {}, generation {}", escape(&self.config), self.generation)?;
+        if let Some(reload) = &self.last_reload {
+            let outcome = if reload.ok { "done" } else { "refused, the old configuration stays" };
+            writeln!(f, "last reload    {}, {outcome}", escape(&reload.at))?;
+            for line in reload.text.lines() {
+                writeln!(f, "               {}", escape(line))?;
+            }
+        }
+        writeln!(f, "messages       {} accepted, {} in the queue", self.messages_accepted, self.queue)?;
+        writeln!(
+            f,
+            "refused        {} connections, {} recipients, {} TLS handshakes",
+            self.connections_refused, self.recipients_refused, self.handshakes_failed
+        )?;
+        table(f, ["LISTENER", "SESSIONS", "ADDRESSES"], self.listeners.iter().map(ListenerStatus::row))?;
+        table(
+            f,
+            ["EXTENSION", "LISTENER", "GENERATION", "INSTANCES", "CALLS", "FAILURES", "DENIALS", "DIGEST"],
+            self.extensions.iter().map(ExtensionStatus::row),
+        )?;
+        table(
+            f,
+            ["CERTIFICATE", "LISTENER", "EXPIRES", "STANDING"],
+            self.certificates.iter().map(CertificateStatus::row),
+        )
+    }
+}
+
+impl ListenerStatus {
+    fn row(&self) -> [String; 3] {
+        let addresses = self.addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
+        let addresses = if addresses.is_empty() { "none, it is gone".to_owned() } else { addresses };
+        [self.name.clone(), self.sessions.to_string(), addresses]
+    }
+}
+
+impl ExtensionStatus {
+    fn row(&self) -> [String; 8] {
+        [
+            self.name.clone(),
+            self.listener.clone(),
+            self.generation.to_string(),
+            self.instances.to_string(),
+            self.calls.to_string(),
+            counts(&self.failures),
+            counts(&self.denials),
+            // Enough to tell two apart by eye.
+            self.digest.chars().take(12).collect(),
+        ]
+    }
+}
+
+impl CertificateStatus {
+    fn row(&self) -> [String; 4] {
+        [self.chain.clone(), self.listener.clone(), self.not_after.clone(), self.standing.clone()]
+    }
+}
+
+/// `none`, or each name with its number.
+fn counts(counts: &BTreeMap<String, u64>) -> String {
+    if counts.is_empty() {
+        return "none".to_owned();
+    }
+    counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The two largest units: `3d 4h`, `5m 6s`.
+fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+/// Writes rows under their heads, with a blank line before; nothing where there are no rows.
+fn table<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    heads: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> fmt::Result {
+    let mut lines = vec![heads.map(str::to_owned)];
+    lines.extend(rows.map(|row| row.map(|cell| escape(&cell).into_owned())));
+    if lines.len() == 1 {
+        return Ok(());
+    }
+    let mut widths = [0; N];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    writeln!(f)?;
+    for line in &lines {
+        let mut text = String::new();
+        for (cell, width) in line.iter().zip(widths) {
+            text.push_str(&format!("{cell:width$}  "));
+        }
+        writeln!(f, "{}", text.trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_for_a_terminal() {
+        let status = Status {
+            version: "0.1.0".to_owned(),
+            generation: 7,
+            uptime_seconds: 3 * 86400 + 4 * 3600 + 59,
+            config: "/etc/pillarbox/pillarbox.toml".to_owned(),
+            listeners: vec![
+                ListenerStatus {
+                    name: "edge".to_owned(),
+                    addresses: vec![([0, 0, 0, 0], 25).into(), ([0u16; 8], 25).into()],
+                    sessions: 1200,
+                },
+                ListenerStatus { name: "old".to_owned(), addresses: Vec::new(), sessions: 1 },
+            ],
+            extensions: vec![ExtensionStatus {
+                name: "xclient".to_owned(),
+                listener: "edge".to_owned(),
+                digest: "0123456789abcdef".repeat(4),
+                generation: 6,
+                instances: 2,
+                calls: 98765,
+                failures: BTreeMap::from([("trap".to_owned(), 2), ("wall".to_owned(), 1)]),
+                denials: BTreeMap::new(),
+            }],
+            queue: 3,
+            messages_accepted: 4000,
+            connections_refused: 2,
+            recipients_refused: 5,
+            handshakes_failed: 1,
+            last_reload: Some(ReloadStatus {
+                at: "2026-11-22T16:00:00.123Z".to_owned(),
+                ok: false,
+                text: "error: unknown key\n  --> x\u{1b}[2J:4:1".to_owned(),
+            }),
+            certificates: vec![CertificateStatus {
+                listener: "edge".to_owned(),
+                chain: "/etc/pillarbox/cert.pem".to_owned(),
+                not_after: "2027-01-01T00:00:00.000Z".to_owned(),
+                standing: "ageing".to_owned(),
+            }],
+        };
+        let expected = r"pillarbox 0.1.0, up 3d 4h
+configuration  /etc/pillarbox/pillarbox.toml, generation 7
+last reload    2026-11-22T16:00:00.123Z, refused, the old configuration stays
+               error: unknown key
+                 --> x\u001b[2J:4:1
+messages       4000 accepted, 3 in the queue
+refused        2 connections, 5 recipients, 1 TLS handshakes
+
+LISTENER  SESSIONS  ADDRESSES
+edge      1200      0.0.0.0:25, [::]:25
+old       1         none, it is gone
+
+EXTENSION  LISTENER  GENERATION  INSTANCES  CALLS  FAILURES        DENIALS  DIGEST
+xclient    edge      6           2          98765  trap 2, wall 1  none     0123456789ab
+
+CERTIFICATE              LISTENER  EXPIRES                   STANDING
+/etc/pillarbox/cert.pem  edge      2027-01-01T00:00:00.000Z  ageing
+";
+        assert_eq!(status.to_string(), expected);
+    }
+
+    #[test]
+    fn spans_show_two_units() {
+        for (seconds, text) in
+            [(0, "0s"), (59, "59s"), (60, "1m 0s"), (3599, "59m 59s"), (3600, "1h 0m"), (86400, "1d 0h")]
+        {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}

@@ -1,6 +1,32 @@
+//! Pillarbox, an SMTP server that receives mail and asks sandboxed WebAssembly components what to do with it.
+//!
+//! **The way of a command.** [`listener`] accepts a connection and hands it to [`session`]. There, one loop feeds what
+//! the peer sends to the machine in `pillarbox_smtp` and obeys its steps: read, write, ask, body, commit, start TLS,
+//! close. At *ask* the machine is parked: the session checks what the host itself decides (the relay right, the mailbox)
+//! and then asks policy, through a trait it owns. [`extension`] implements it with the guests of that listener. The
+//! answer consumes the question, and the machine finds the words of the reply. A message goes to [`spool`] as it comes in;
+//! its commit is what 250 waits for. [`delivery`] takes it from there.
+//!
+//! **The rooms**, from the roof down; each may name only rooms on lower steps:
+//!
+//! - [`run`] and [`report`]: what the binary does, and what it says of configurations and components; they name every room.
+//! - [`listener`]: sockets, and who is let in. [`extension`]: guests. [`control`]: the socket for orders.
+//! - [`session`]: one connection. [`delivery`]: messages on their way out.
+//! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes.
+//! - [`config`]: what the operator wrote. [`observe`]: the log and the counters.
+//! - `pillarbox_smtp`: the protocol, a crate of its own.
+
+#![deny(unsafe_code)]
+
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod delivery;
 pub mod extension;
+pub mod listener;
 pub mod observe;
+pub mod report;
+pub mod run;
 pub mod session;
 pub mod spool;
 pub mod tls;

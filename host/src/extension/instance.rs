@@ -11,6 +11,7 @@ use super::load::Linked;
 use super::meter::Meter;
 use super::rack::{Rack, Seat};
 use crate::config::ExtensionLimits;
+use crate::observe::Alive;
 use crate::session::facts::{Change, Facts};
 use crate::session::policy::Remembered;
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,6 +161,7 @@ pub struct State {
     /// A random number for the guest's hash tables.
     pub seed: u64,
     limits: MemoryLimit,
+    _alive: Alive,
 }
 
 /// What the guest is in.
@@ -372,6 +374,7 @@ impl Instance {
             budget: Budget::default(),
             keywords: BTreeSet::new(),
             seed: seed(),
+            _alive: linked.counters.instance(),
             limits: MemoryLimit { cap: limits.memory, used: 0, seat, reserved: linked.initial_memory, refused: false },
         };
         let mut store = Store::new(linked.engine.wasmtime(), state);

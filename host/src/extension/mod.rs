@@ -40,6 +40,9 @@ use roster::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// The WebAssembly runtime, for `--version`.
+pub const RUNTIME: &str = "wasmtime 48";
+
 /// What runs guests: one for the process, over all generations.
 #[derive(Debug)]
 pub struct Runtime {
@@ -198,7 +201,11 @@ impl Runtime {
         let purpose = Purpose { extension: &extension, entry: &entry, listener: "inspect", counters };
         let declared = match load::link(&self.engine, &self.rack, &compiled, purpose).await {
             Ok((_, declared)) => Ok(Words::of(&declared)),
-            Err(problems) => Err(problems.iter().map(Problem::message).collect::<Vec<_>>().join("; ")),
+            Err(problems) => {
+                // The messages are made for a configuration, in which the extension has a name.
+                let words = |problem: &Problem| problem.message().replacen("extension `component` says: ", "", 1);
+                Err(problems.iter().map(words).collect::<Vec<_>>().join("; "))
+            }
         };
         Ok(Inspection {
             digest: compiled.digest,
@@ -238,7 +245,7 @@ impl Runtime {
 /// An extension without a configuration.
 fn bare(grant: config::Grant) -> (config::Extension, Use) {
     let extension = config::Extension {
-        name: "extension".to_owned(),
+        name: "component".to_owned(),
         place: Place::default(),
         component: Component::Builtin(String::new()),
         component_place: Place::default(),

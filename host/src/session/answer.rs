@@ -7,8 +7,9 @@ use super::facts::{Facts, Phase, Transaction};
 use super::generation::{Judgement, RecipientName};
 use super::message::Message;
 use super::policy::{Answer, ClientChange, Outcome, Question};
-use super::session::{Session, chain};
+use super::session::Session;
 use super::{relay, trace};
+use crate::observe::chain;
 use crate::spool::{self, MessageId};
 use pillarbox_smtp::{Address, Ask, Refusal, Reply, Sender, ask, reply};
 use std::sync::Arc;
@@ -283,7 +284,7 @@ impl Session {
         self.service.counters.message_accepted();
         tracing::info!(
             session = &*self.facts.id,
-            message = &*text,
+            id = &*text,
             sender = &*envelope.sender.to_string(),
             recipients = count,
             size,
@@ -335,12 +336,15 @@ impl Session {
             session = &*self.facts.id,
             extension = &*change.extension,
             from = &*self.facts.client_address(),
-            change = &*format!("{:?}", change.identities),
+            change = &*change.identities.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             "client changed"
         );
     }
 
     fn note_refusal(&self, phase: &str, refusal: &Refusal, by: &str) {
+        if phase == Phase::Recipient.name() {
+            self.service.counters.recipient_refused();
+        }
         let reply = refusal.to_string();
         let client = self.facts.client_address();
         tracing::info!(session = &*self.facts.id, phase, by, reply = &*reply, client = &*client, "refused");

@@ -7,6 +7,7 @@
 use super::context::{Context, Origin, Scope, Stage};
 use crate::config::Rules;
 use crate::tls;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -128,6 +129,28 @@ pub enum Identity {
     DestAddr(Option<IpAddr>),
     /// The port it connected to.
     DestPort(Option<u16>),
+}
+
+/// The change as the log shows it, in XCLIENT's words.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NONE: &str = "[UNAVAILABLE]";
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| NONE.to_owned());
+        let address = |address: &Option<IpAddr>| address.map_or_else(|| NONE.to_owned(), |ip| ip.to_string());
+        let port = |port: &Option<u16>| port.map_or_else(|| NONE.to_owned(), |port| port.to_string());
+        match self {
+            Identity::Addr(to) => write!(f, "ADDR={}", address(to)),
+            Identity::Port(to) => write!(f, "PORT={}", port(to)),
+            Identity::Name(HostName::Known(name)) => write!(f, "NAME={name}"),
+            Identity::Name(HostName::Unavailable) => write!(f, "NAME={NONE}"),
+            Identity::Name(HostName::TemporarilyUnavailable) => f.write_str("NAME=[TEMPUNAVAIL]"),
+            Identity::Helo(to) => write!(f, "HELO={}", text(to)),
+            Identity::Proto(esmtp) => write!(f, "PROTO={}", if *esmtp { "ESMTP" } else { "SMTP" }),
+            Identity::Login(to) => write!(f, "LOGIN={}", text(to)),
+            Identity::DestAddr(to) => write!(f, "DESTADDR={}", address(to)),
+            Identity::DestPort(to) => write!(f, "DESTPORT={}", port(to)),
+        }
+    }
 }
 
 /// All of it.

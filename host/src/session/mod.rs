@@ -79,8 +79,7 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 pub async fn serve<S: Stream>(arrival: Arrival<S>, service: Arc<Service>) {
     let Arrival { stream, peer, local, listener, stop } = arrival;
     let mut transport = Transport::Plain(stream);
-    let Some(mut session) = Session::open(peer, local, &listener, service) else {
-        // The listener went between accepting and serving.
+    let Some(mut session) = open(peer, local, &listener, service).await else {
         let mut farewell = Vec::new();
         reply::reconfigured().reply().encode(&mut farewell);
         let _ = transport.write(&farewell, Duration::from_secs(2)).await;
@@ -101,6 +100,15 @@ pub async fn serve<S: Stream>(arrival: Arrival<S>, service: Arc<Service>) {
     };
     transport.close().await;
     session.end(end).await;
+}
+
+/// Opens the session, if its listener is still there. Addresses are bound a moment before the generation that wants them
+/// is published, so one that is not there yet is waited for.
+async fn open(peer: SocketAddr, local: SocketAddr, listener: &str, service: Arc<Service>) -> Option<Session> {
+    let mut generations = service.generations.clone();
+    let there = generations.wait_for(|generation| generation.posts.contains_key(listener));
+    let _ = tokio::time::timeout(Duration::from_secs(1), there).await.ok()?.ok()?;
+    Session::open(peer, local, listener, service)
 }
 
 /// The conversation: one step of the machine after the other, until it closes or the peer is gone.

@@ -108,7 +108,7 @@ pub struct Standing {
 
 /// The policy of one session. It applies what extensions staged to `facts` itself, after each clean return, through
 /// [`Facts::apply`].
-pub trait Policy: Send {
+pub trait Policy: Send + Sync {
     /// What is declared for this session, as the client now is.
     fn offers(&self, facts: &Facts) -> Offers;
 

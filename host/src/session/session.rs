@@ -7,6 +7,7 @@ use super::generation::{Generation, Post, RecipientName};
 use super::policy::{Memory, Outcome, Policy, Question, Standing};
 use super::{End, Service, relay, trace};
 use crate::config::{self, Rules, TlsMode};
+use crate::observe::chain;
 use crate::tls;
 use pillarbox_smtp::{Claim, Limits, Patience, Refusal, Settings, StrayNewlines, Tls};
 use std::collections::BTreeSet;
@@ -181,6 +182,7 @@ impl Session {
 
     /// The handshake failed.
     pub(super) fn handshake_failed(&self, error: &tls::HandshakeError) {
+        self.service.counters.handshake_failed();
         let error = chain(error);
         tracing::info!(session = &*self.facts.id, error = &*error, "tls handshake failed");
     }
@@ -313,16 +315,4 @@ impl End {
             End::Handshake => "tls handshake failed",
         }
     }
-}
-
-/// An error with its sources, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

@@ -1,0 +1,549 @@
+//! The server as a whole: what a generation is made of, how one takes another's place, and how everything ends.
+//!
+//! It names every room, and no room names it. What is decided here is only the order of things: check everything, bind,
+//! then publish; stop taking, finish what is under way, then go.
+
+use crate::cli::ConfigChoice;
+use crate::config::{self, Config, LogFormat, Problem, Problems, Source, TlsMode};
+use crate::control::{
+    BoxFuture, CertificateStatus, Control, ControlError, ExtensionStatus, ListenerStatus, Operator, ReloadStatus,
+    SOCKET, Status,
+};
+use crate::delivery::{self, Routes};
+use crate::extension::{Loaded, Row, Runtime};
+use crate::listener::{Accepted, BindError, Doors, Serve};
+use crate::observe::{self, Counters, Logging};
+use crate::session::generation::{Generation, Judgement, Post, RecipientName, Routing};
+use crate::session::policy::Asking;
+use crate::session::{self, Arrival, Service};
+use crate::spool::{self, Spool};
+use crate::tls;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// How long messages under way may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Reads and checks a configuration, extensions and certificates excepted.
+///
+/// # Errors
+/// The file cannot be read, or everything that is wrong with it.
+pub fn read(choice: &ConfigChoice) -> Result<Config, Refused> {
+    Ok(Config::parse(source(choice)?)?)
+}
+
+/// The control socket of the server that runs on this configuration. It need not be right as it now is: what is wrong
+/// with it is for that server to say.
+///
+/// # Errors
+/// The file cannot be read, or names no state directory.
+pub fn control_socket(choice: &ConfigChoice) -> Result<PathBuf, Refused> {
+    let source = source(choice)?;
+    match Config::state_dir(&source) {
+        Some(state_dir) => Ok(state_dir.join(SOCKET)),
+        None => Ok(Config::parse(source)?.server.state_dir.join(SOCKET)),
+    }
+}
+
+fn source(choice: &ConfigChoice) -> Result<Source, Refused> {
+    match choice {
+        ConfigChoice::Embedded => Ok(Config::embedded()),
+        ConfigChoice::File(path) => {
+            Source::read(path).map_err(|source| Refused::Unreadable { path: path.clone(), source })
+        }
+    }
+}
+
+/// Why a configuration is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// It cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What is wrong with it, with every line.
+    #[error(transparent)]
+    Wrong(#[from] Problems),
+    /// It is right, and an address cannot be had.
+    #[error("cannot listen")]
+    Bind(#[from] BindError),
+    /// It would change to a certificate that holds no more.
+    #[error("the certificate in {} has expired", .0.display())]
+    Expired(PathBuf),
+    /// It asks for what only a restart can change.
+    #[error("`{0}` changed, which needs a restart")]
+    Restart(&'static str),
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The state directory.
+    #[error(transparent)]
+    Spool(#[from] spool::OpenError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// Something the system did not give.
+    #[error("the system gives no {0}")]
+    System(&'static str, #[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A configuration with its extensions and certificates, checked as a whole and not yet served.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What was written.
+    pub config: Config,
+    /// The extensions.
+    pub loaded: Loaded,
+    /// Certificates, by listener.
+    pub tls: BTreeMap<String, tls::Acceptor>,
+}
+
+/// Checks everything `serve` would refuse, without serving.
+///
+/// # Errors
+/// What is wrong.
+pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime) -> Result<Prepared, Refused> {
+    let config = read(choice)?;
+    let (tls, tls_problems) = load_certificates(&config);
+    let extensions = runtime.load(&config).await;
+    // What is wrong with certificates and with extensions is said together.
+    match (extensions, tls_problems.is_empty()) {
+        (Ok(loaded), true) => Ok(Prepared { config, loaded, tls }),
+        (Ok(_), false) => Err(Problems::new(config.source.clone(), tls_problems).into()),
+        (Err(found), _) => {
+            let all = found.iter().cloned().chain(tls_problems).collect();
+            Err(Problems::new(config.source.clone(), all).into())
+        }
+    }
+}
+
+fn load_certificates(config: &Config) -> (BTreeMap<String, tls::Acceptor>, Vec<Problem>) {
+    let (mut acceptors, mut problems) = (BTreeMap::new(), Vec::new());
+    for (name, listener) in &config.listeners {
+        if listener.tls.mode == TlsMode::Off {
+            continue;
+        }
+        match tls::Acceptor::load(&listener.tls) {
+            Ok(acceptor) => {
+                acceptors.insert(name.clone(), acceptor);
+            }
+            Err(error) => {
+                let certificate = error.index().and_then(|index| listener.tls.certificates.get(index));
+                let place = certificate.map_or(listener.tls.place, |certificate| certificate.place);
+                problems.push(Problem::at(place, observe::chain(&error)));
+            }
+        }
+    }
+    (acceptors, problems)
+}
+
+/// The running server.
+pub struct Server {
+    choice: ConfigChoice,
+    logging: Option<Logging>,
+    runtime: Runtime,
+    counters: Arc<Counters>,
+    spool: Spool,
+    generations: watch::Sender<Arc<Generation>>,
+    routes: Arc<ArcSwap<Routes>>,
+    doors: tokio::sync::Mutex<Doors>,
+    serving: Mutex<Serving>,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
+    started: Instant,
+}
+
+/// What is served now, for people.
+struct Serving {
+    config: Config,
+    rows: Vec<Row>,
+    /// The generation each extension on each listener has been what it is since.
+    since: BTreeMap<(String, String), u64>,
+    tls: BTreeMap<String, tls::Acceptor>,
+    last_reload: Option<ReloadStatus>,
+}
+
+/// Serves until SIGTERM or SIGINT, and ends in order.
+///
+/// # Errors
+/// The server could not be started; afterwards nothing ends it but a signal.
+pub async fn serve(choice: ConfigChoice, logging: Option<Logging>) -> Result<(), StartError> {
+    let system = |what| move |error: std::io::Error| StartError::System(what, error.into());
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(system("signals"))?;
+    let (stop, stopped) = watch::channel(false);
+    let server = Server::start(choice, logging).await?;
+    let control = Control::bind(&server.state_dir().join(SOCKET))?;
+    let control = tokio::spawn(control.serve(server.clone(), stopped.clone()));
+    let delivery = tokio::spawn(delivery::run(server.spool.clone(), server.routes.clone(), stopped));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                // What happened is in the log.
+                let _ = Operator::reload(&*server).await;
+            }
+        }
+    }
+    tracing::info!("stopping");
+    let end = async {
+        let cut = server.doors.lock().await.drain(GRACE).await;
+        stop.send_replace(true);
+        let _ = control.await;
+        let _ = delivery.await;
+        cut
+    };
+    tokio::select! {
+        cut = end => tracing::info!(cut, "stopped"),
+        // Asked twice: at once. What was not acknowledged is not kept, and what was is on disk.
+        _ = terminate.recv() => tracing::warn!("stopped at once"),
+        _ = interrupt.recv() => tracing::warn!("stopped at once"),
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("choice", &self.choice).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    async fn start(choice: ConfigChoice, logging: Option<Logging>) -> Result<Arc<Server>, StartError> {
+        let counters = Arc::new(Counters::default());
+        let config = read(&choice)?;
+        let runtime = Runtime::new(config.server.instances, counters.clone())
+            .map_err(|error| StartError::System("room for extensions", error.into_boxed_dyn_error()))?;
+        let prepared = prepare(&choice, &runtime).await?;
+        let spool = Spool::open(&prepared.config.server.state_dir)?;
+        let routes = Arc::new(ArcSwap::from_pointee(Routes::new(prepared.config.routes.clone())));
+        let generations = watch::Sender::new(Arc::new(Generation::default()));
+        let service =
+            Service { generations: generations.subscribe(), spool: spool.clone(), counters: counters.clone() };
+        let server = Arc::new(Server {
+            choice,
+            logging,
+            runtime,
+            doors: tokio::sync::Mutex::new(Doors::new(Arc::new(Sessions(Arc::new(service))), counters.clone())),
+            counters,
+            spool,
+            generations,
+            routes,
+            serving: Mutex::new(Serving {
+                config: prepared.config.clone(),
+                rows: Vec::new(),
+                since: BTreeMap::new(),
+                tls: BTreeMap::new(),
+                last_reload: None,
+            }),
+            reloading: tokio::sync::Mutex::new(()),
+            started: Instant::now(),
+        });
+        tracing::info!(
+            config = &*prepared.config.source.name,
+            hostname = &*prepared.config.server.hostname,
+            state_dir = &*prepared.config.server.state_dir.to_string_lossy(),
+            version = env!("CARGO_PKG_VERSION"),
+            "pillarbox starts"
+        );
+        server.publish(prepared).await?;
+        Ok(server)
+    }
+
+    /// Puts a checked configuration in the place of the one that is served: binds what is new, and publishes all of it
+    /// at once.
+    async fn publish(&self, prepared: Prepared) -> Result<u64, Refused> {
+        let Prepared { config, loaded, tls } = prepared;
+        let routes = Arc::new(Routes::new(config.routes.clone()));
+        let hostname: Arc<str> = config.server.hostname.as_str().into();
+        let post = |(name, listener): (&String, &Arc<config::Listener>)| {
+            let extensions = loaded.rosters.get(name)?.clone();
+            let post = Post {
+                listener: listener.clone(),
+                hostname: hostname.clone(),
+                tls: tls.get(name).cloned(),
+                extensions: Arc::new(extensions),
+                routing: Arc::new(Router(routes.clone())),
+            };
+            Some((name.clone(), Arc::new(post)))
+        };
+        let posts = config.listeners.iter().filter_map(post).collect();
+        let mut doors = self.doors.lock().await;
+        doors.apply(&config.listeners).await?;
+        let number = self.generations.borrow().number + 1;
+        self.routes.store(routes);
+        self.generations.send_replace(Arc::new(Generation { number, posts }));
+        drop(doors);
+        self.runtime.retain(&loaded);
+        for row in &loaded.rows {
+            let digest = row.digest.to_string();
+            tracing::info!(
+                generation = number,
+                listener = &*row.listener,
+                extension = &*row.extension,
+                digest = digest.get(..16).unwrap_or_default(),
+                grants = &*row.grants,
+                verdicts = &*row.verdicts.join(" "),
+                peers = &*row.peers,
+                "granted"
+            );
+        }
+        let now = SystemTime::now();
+        for validity in tls.values().flat_map(tls::Acceptor::validity) {
+            let (standing, chain) = (validity.standing(now), validity.chain.to_string_lossy());
+            if standing != tls::Standing::Good {
+                let until = observe::timestamp(validity.not_after);
+                tracing::warn!(chain = &*chain, standing = standing.name(), until = &*until, "certificate");
+            }
+        }
+        if let Some(logging) = &self.logging {
+            logging.change(level(&config), format(&config));
+        }
+        let mut serving = self.serving();
+        let since = |row: &Row| {
+            let key = (row.extension.clone(), row.listener.clone());
+            let same = serving.rows.iter().any(|old| {
+                (old.listener == row.listener) && old.extension == row.extension && old.digest == row.digest
+            });
+            let since = serving.since.get(&key).copied().filter(|_| same).unwrap_or(number);
+            (key, since)
+        };
+        serving.since = loaded.rows.iter().map(since).collect();
+        serving.config = config;
+        serving.rows = loaded.rows;
+        serving.tls = tls;
+        Ok(number)
+    }
+
+    async fn reload_now(&self) -> Result<String, Refused> {
+        let mut prepared = prepare(&self.choice, &self.runtime).await?;
+        let (old, old_rows, old_tls) = {
+            let serving = self.serving();
+            (serving.config.clone(), serving.rows.clone(), serving.tls.clone())
+        };
+        if prepared.config.server.state_dir != old.server.state_dir {
+            return Err(Refused::Restart("server.state-dir"));
+        }
+        if prepared.config.server.instances != old.server.instances {
+            return Err(Refused::Restart("server.instances"));
+        }
+        for (name, acceptor) in &mut prepared.tls {
+            match old_tls.get(name) {
+                // The same certificates: tickets that clients hold stay good.
+                Some(before) if before.fingerprint() == acceptor.fingerprint() => *acceptor = before.clone(),
+                // Starting with an expired certificate is better than not starting; changing to one is a mistake.
+                _ => refuse_expired(acceptor)?,
+            }
+        }
+        let changes = changes(&old, &old_rows, &old_tls, &prepared);
+        let number = self.publish(prepared).await?;
+        let what = if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("\n") };
+        Ok(format!("generation {number} is served\n{what}"))
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.serving().config.server.state_dir.clone()
+    }
+
+    fn serving(&self) -> MutexGuard<'_, Serving> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn refuse_expired(acceptor: &tls::Acceptor) -> Result<(), Refused> {
+    let now = SystemTime::now();
+    match acceptor.validity().iter().find(|validity| validity.standing(now) == tls::Standing::Expired) {
+        Some(expired) => Err(Refused::Expired(expired.chain.clone())),
+        None => Ok(()),
+    }
+}
+
+/// What a reload changed, a line each.
+fn changes(old: &Config, old_rows: &[Row], old_tls: &BTreeMap<String, tls::Acceptor>, new: &Prepared) -> Vec<String> {
+    let mut lines = Vec::new();
+    let listeners = |config: &Config| config.listeners.keys().cloned().collect::<std::collections::BTreeSet<_>>();
+    let (before, after) = (listeners(old), listeners(&new.config));
+    lines.extend(after.difference(&before).map(|name| format!("listener {name}: new")));
+    lines.extend(before.difference(&after).map(|name| format!("listener {name}: gone")));
+    for (name, acceptor) in &new.tls {
+        if old_tls.get(name).is_some_and(|before| before.fingerprint() != acceptor.fingerprint()) {
+            lines.push(format!("listener {name}: certificates changed"));
+        }
+    }
+    let find = |rows: &[Row], row: &Row| {
+        rows.iter().find(|other| (&other.listener, &other.extension) == (&row.listener, &row.extension)).cloned()
+    };
+    for row in &new.loaded.rows {
+        let what = match find(old_rows, row) {
+            None => "new",
+            Some(before) if before.digest != row.digest => "component changed",
+            Some(before)
+                if (&before.grants, &before.verdicts, &before.peers) != (&row.grants, &row.verdicts, &row.peers) =>
+            {
+                "grant changed"
+            }
+            Some(_) => continue,
+        };
+        lines.push(format!("extension {} on {}: {what}", row.extension, row.listener));
+    }
+    let gone = old_rows.iter().filter(|row| find(&new.loaded.rows, row).is_none() && after.contains(&row.listener));
+    lines.extend(gone.map(|row| format!("extension {} on {}: gone", row.extension, row.listener)));
+    let settings = |config: &Config| {
+        let extensions = config.extensions.values();
+        extensions.map(|e| format!("{:?}", (&e.name, &e.settings, e.limits, e.on_failure))).collect::<Vec<_>>()
+    };
+    if lines.is_empty() && (old.source.text != new.config.source.text || settings(old) != settings(&new.config)) {
+        lines.push("settings changed".to_owned());
+    }
+    lines
+}
+
+impl Operator for Server {
+    fn reload(&self) -> BoxFuture<'_, Result<String, String>> {
+        Box::pin(async move {
+            let _one_at_a_time = self.reloading.lock().await;
+            let result = self.reload_now().await.map_err(|error| observe::chain(&error));
+            let (ok, text) = match &result {
+                Ok(text) => (true, text),
+                Err(text) => (false, text),
+            };
+            match ok {
+                true => tracing::info!(result = &**text, "reloaded"),
+                false => tracing::error!(error = &**text, "reload refused, the previous generation goes on"),
+            }
+            self.serving().last_reload =
+                Some(ReloadStatus { at: observe::timestamp(SystemTime::now()), ok, text: text.clone() });
+            result
+        })
+    }
+
+    fn status(&self) -> Status {
+        let snapshot = self.counters.snapshot();
+        let (sessions, bound) = match self.doors.try_lock() {
+            Ok(doors) => (doors.sessions(), doors.bound()),
+            // A reload is binding at this moment.
+            Err(_) => (BTreeMap::new(), Vec::new()),
+        };
+        let serving = self.serving();
+        let listeners = sessions.iter().map(|(name, sessions)| ListenerStatus {
+            name: name.clone(),
+            addresses: bound.iter().filter(|(of, _)| of == name).map(|(_, address)| *address).collect(),
+            sessions: u64::try_from(*sessions).unwrap_or(u64::MAX),
+        });
+        let extensions = serving.rows.iter().map(|row| {
+            let counted = snapshot
+                .extensions
+                .iter()
+                .find(|counted| (&counted.extension, &counted.listener) == (&row.extension, &row.listener));
+            let counted = counted.cloned().unwrap_or_default();
+            ExtensionStatus {
+                name: row.extension.clone(),
+                listener: row.listener.clone(),
+                digest: row.digest.to_string(),
+                generation: serving
+                    .since
+                    .get(&(row.extension.clone(), row.listener.clone()))
+                    .copied()
+                    .unwrap_or_default(),
+                instances: counted.instances,
+                calls: counted.calls,
+                failures: counted.failures,
+                denials: counted.denials,
+            }
+        });
+        let now = SystemTime::now();
+        let certificates = serving.tls.iter().flat_map(|(listener, acceptor)| {
+            acceptor.validity().iter().map(|validity| CertificateStatus {
+                listener: listener.clone(),
+                chain: validity.chain.display().to_string(),
+                not_after: observe::timestamp(validity.not_after),
+                standing: validity.standing(now).name().to_owned(),
+            })
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: self.generations.borrow().number,
+            uptime_seconds: self.started.elapsed().as_secs(),
+            config: serving.config.source.name.clone(),
+            listeners: listeners.collect(),
+            extensions: extensions.collect(),
+            queue: self.spool.depth(),
+            messages_accepted: snapshot.messages_accepted,
+            connections_refused: snapshot.connections_refused,
+            recipients_refused: snapshot.recipients_refused,
+            handshakes_failed: snapshot.handshakes_failed,
+            last_reload: serving.last_reload.clone(),
+            certificates: certificates.collect(),
+        }
+    }
+}
+
+/// The level the log is kept at.
+pub fn level(config: &Config) -> tracing::Level {
+    match config.log.level {
+        config::Level::Error => tracing::Level::ERROR,
+        config::Level::Warn => tracing::Level::WARN,
+        config::Level::Info => tracing::Level::INFO,
+        config::Level::Debug => tracing::Level::DEBUG,
+        config::Level::Trace => tracing::Level::TRACE,
+    }
+}
+
+/// The shape the log is kept in.
+pub fn format(config: &Config) -> observe::Format {
+    match config.log.format {
+        LogFormat::Text => observe::Format::Text,
+        LogFormat::Json => observe::Format::Json,
+    }
+}
+
+/// Hands accepted connections to sessions.
+struct Sessions(Arc<Service>);
+
+impl Serve for Sessions {
+    fn serve(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let Accepted { stream, peer, local, listener, stop } = accepted;
+        Box::pin(session::serve(Arrival { stream, peer, local, listener, stop }, self.0.clone()))
+    }
+}
+
+/// Lets sessions ask delivery, which they do not know.
+struct Router(Arc<Routes>);
+
+impl Routing for Router {
+    fn judge<'a>(&'a self, recipient: &'a RecipientName) -> Asking<'a, Judgement> {
+        Box::pin(async move {
+            let name = delivery::RecipientName {
+                local: &recipient.local,
+                domain: &recipient.domain,
+                postmaster: recipient.postmaster,
+                bare_postmaster: recipient.bare_postmaster,
+            };
+            match self.0.judge(&name).await {
+                delivery::Judgement::Deliver => Judgement::Deliver,
+                delivery::Judgement::Discard => Judgement::Discard,
+                delivery::Judgement::UnknownMailbox => Judgement::UnknownMailbox,
+                delivery::Judgement::NoRoute => Judgement::NoRoute,
+                delivery::Judgement::Unavailable(error) => Judgement::Unavailable(error),
+            }
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! The command line, and the help that describes it. It says what is wanted and does none of it.
+
+use std::ffi::OsString;
+
+/// What `cargo xtask --help` prints, and what follows a mistake.
+pub const USAGE: &str = "\
+Everything one does with this repository. Each command does its own set-up and says what it installs.
+
+Usage: cargo xtask COMMAND
+
+  build [--release]   the extensions, then the server with the five stock extensions embedded:
+                      target/debug/pillarbox, or target/release/pillarbox, which is one self-contained
+                      file. Components are left in target/guests
+  guests              the extensions alone, for a server that is told to reload
+  run [-- ARGS]       build, then `pillarbox serve ARGS`. Without ARGS it serves 127.0.0.1:2525 into
+                      ./pillarbox-data (unless /etc/pillarbox/pillarbox.toml is there)
+  test [-- ARGS]      build, then every test, by cargo-nextest where it is installed, else by
+                      `cargo test`. ARGS go to the runner: `cargo xtask test -- xclient`
+    --clients         also the tests that drive the server with python3, swaks, smtp-source and
+                      openssl; fails when one of them is missing, and says which package has it
+    --install         with --clients: install what is missing (Debian). Nothing is started or configured
+  tidy                the rules no compiler checks: which room may name which, what a file may be like
+  ci                  what .ci/run runs: formatting, clippy, docs, every test with clients; installs
+  bench               half a minute (and a release build): messages per second, CPU and memory, with and
+                      without extensions, into docs/performance.md
+  dist                target/dist/pillarbox-VERSION-TRIPLE.tar.gz: the release binary, the licences and the
+                      ready-made configurations
+
+Environment:
+  PILLARBOX_WASM_TARGET   where the compiler for extensions (wasm32-unknown-unknown) comes from:
+                          `rustup` (the installed toolchain; the target is added by rustup if missing),
+                          `debian` (rustc-web, cargo-web, rust-web-src and lld, from apt, beside rustup's),
+                          `auto` (the default: the first that works, in this order)
+
+Exit code: 0, 1 when something failed, 2 when this text should have been read.";
+
+/// One command, understood.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Print [`USAGE`].
+    Help,
+    /// Guests, then the host.
+    Build { release: bool },
+    /// The components alone.
+    Guests,
+    /// Build and serve; `arguments` go to `pillarbox serve`.
+    Run { arguments: Vec<OsString> },
+    /// All tests; `arguments` go to the test runner.
+    Test { clients: bool, install: bool, arguments: Vec<OsString> },
+    /// The rules no compiler checks.
+    Tidy,
+    /// What has to pass before a change is taken.
+    Ci,
+    /// The table of docs/performance.md.
+    Bench,
+    /// The archive to hand out.
+    Dist,
+}
+
+/// Reads a command line without the program's name. The error is a sentence for the user.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Task, String> {
+    let mut own: Vec<OsString> = arguments.collect();
+    let separator = own.iter().position(|argument| argument == "--");
+    let passed_on = separator.map(|at| own.split_off(at).split_off(1));
+
+    let mut own = own.into_iter();
+    let Some(command) = own.next() else { return Err("which command?".to_owned()) };
+    let mut flags = Flags(own.collect());
+    let task = match command.to_str() {
+        Some("help" | "--help" | "-h") => Task::Help,
+        _ if flags.take("--help") || flags.take("-h") => return Ok(Task::Help),
+        Some("build") => Task::Build { release: flags.take("--release") },
+        Some("guests") => Task::Guests,
+        Some("run") => Task::Run { arguments: passed_on.clone().unwrap_or_default() },
+        Some("test") => {
+            let (clients, install) = (flags.take("--clients"), flags.take("--install"));
+            if install && !clients {
+                return Err("--install goes with --clients".to_owned());
+            }
+            Task::Test { clients, install, arguments: passed_on.clone().unwrap_or_default() }
+        }
+        Some("tidy") => Task::Tidy,
+        Some("ci") => Task::Ci,
+        Some("bench") => Task::Bench,
+        Some("dist") => Task::Dist,
+        _ => return Err(format!("there is no command `{}`", command.display())),
+    };
+    if let Some(unknown) = flags.0.first() {
+        let hint = if matches!(task, Task::Run { .. } | Task::Test { .. }) {
+            "; what is passed on stands after `--`"
+        } else {
+            ""
+        };
+        return Err(format!("`{}` does not take `{}`{hint}", command.display(), unknown.display()));
+    }
+    if passed_on.is_some() && !matches!(task, Task::Run { .. } | Task::Test { .. }) {
+        return Err(format!("`{}` passes nothing on: what is `--` for?", command.display()));
+    }
+    Ok(task)
+}
+
+/// What stands behind the command and was not taken yet.
+struct Flags(Vec<OsString>);
+
+impl Flags {
+    fn take(&mut self, flag: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|given| given != flag);
+        self.0.len() < before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Task, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn understands_each_command() {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let cases = [
+            ("--help", Task::Help),
+            ("test --help", Task::Help),
+            ("build", Task::Build { release: false }),
+            ("build --release", Task::Build { release: true }),
+            ("guests", Task::Guests),
+            ("run", Task::Run { arguments: vec![] }),
+            ("run -- --config a.toml", Task::Run { arguments: words(&["--config", "a.toml"]) }),
+            ("test", Task::Test { clients: false, install: false, arguments: vec![] }),
+            (
+                "test --clients --install -- xclient -- --nocapture",
+                Task::Test { clients: true, install: true, arguments: words(&["xclient", "--", "--nocapture"]) },
+            ),
+            ("tidy", Task::Tidy),
+            ("ci", Task::Ci),
+            ("bench", Task::Bench),
+            ("dist", Task::Dist),
+        ];
+        for (line, task) in cases {
+            assert_eq!(parsed(line), Ok(task), "{line}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let cases = [
+            ("", "which command?"),
+            ("biuld", "there is no command `biuld`"),
+            ("build --relaese", "`build` does not take `--relaese`"),
+            ("run --config a.toml", "`run` does not take `--config`; what is passed on stands after `--`"),
+            ("test --install", "--install goes with --clients"),
+            ("ci -- x", "`ci` passes nothing on: what is `--` for?"),
+        ];
+        for (line, problem) in cases {
+            assert_eq!(parsed(line), Err(problem.to_owned()), "{line}");
+        }
+    }
+}

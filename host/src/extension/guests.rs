@@ -4,15 +4,17 @@
 //! extension at the same hook sees it. Whatever fails is dropped whole, and the extension's `on-failure` speaks for it.
 
 use super::bindings::pillarbox::extension::types;
-use super::instance::{Call, Failure, Instance, Outcome, Shown};
+use super::call::{Call, Failure, Outcome, Returned, Shown};
+use super::instance::Instance;
 use super::interface::Hook;
 use super::load::Linked;
 use super::rack::Ticket;
 use super::roster::{Entry, Roster};
 use super::verdict::{self, Commanded, Ruled, Verdict};
 use crate::config::OnFailure;
+use crate::session::change::Identity;
 use crate::session::context::Stage;
-use crate::session::facts::{Facts, Identity};
+use crate::session::facts::Facts;
 use crate::session::policy::{
     self, Answer, Asking, ClientChange, Extensions, Memory, Offers, Policy, Question, Remembered, Ruling, Standing,
 };
@@ -272,17 +274,14 @@ struct Settled {
 /// What a usable answer leaves to be applied.
 struct Settlement {
     instance: Instance,
-    staged: Vec<crate::session::facts::Change>,
+    staged: Vec<crate::session::change::Change>,
     remembered: Arc<Remembered>,
     shown: Arc<Shown>,
 }
 
 impl Settled {
     /// Looks at the answer; one that cannot be used takes the instance and all it staged with it.
-    fn judge<T>(
-        self,
-        judge: impl FnOnce(super::instance::Returned) -> Result<T, Failure>,
-    ) -> Result<(T, Settlement), Failure> {
+    fn judge<T>(self, judge: impl FnOnce(Returned) -> Result<T, Failure>) -> Result<(T, Settlement), Failure> {
         let Outcome { returned, staged, remembered, shown } = self.outcome;
         let judged = judge(returned)?;
         Ok((judged, Settlement { instance: self.instance, staged, remembered, shown }))

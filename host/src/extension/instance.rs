@@ -5,288 +5,19 @@
 //! not). The guest never holds the session: it has the facts for the length of the call, and hands back changes as data.
 
 use super::bindings::exports::pillarbox::extension as hooks;
-use super::bindings::pillarbox::extension::types;
-use super::interface::Hook;
-use super::load::Linked;
+use super::call::{Call, Failure, Outcome, Returned, Shown};
+use super::load::{Declared, Linked};
 use super::meter::Meter;
-use super::rack::{Rack, Seat};
+use super::rack::Rack;
+use super::state::{Moment, State};
 use crate::config::ExtensionLimits;
-use crate::observe::Alive;
-use crate::session::facts::{Change, Facts};
+use crate::session::facts::Facts;
 use crate::session::policy::Remembered;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::timeout;
 use wasmtime::component as wasm;
-use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
-
-/// Keywords an extension shows or hides in one session: none hides, else the parameters.
-pub type Shown = BTreeMap<String, Option<Option<String>>>;
-
-/// What a call of a hook is made with.
-#[derive(Clone, Debug)]
-pub enum Call<'a> {
-    /// `connect`
-    Connect,
-    /// `hello`
-    Hello(&'a str, &'a str),
-    /// `command.begin`
-    Begin(&'a str, &'a str),
-    /// `command.resume`
-    Resume(&'a [u8], &'a [u8]),
-    /// `mail`
-    Mail(&'a str, &'a [types::Parameter]),
-    /// `recipient`
-    Recipient(&'a str, &'a [types::Parameter]),
-    /// `data`
-    Data,
-    /// `message`
-    Message,
-    /// `accepted`
-    Accepted(&'a str),
-    /// `disconnect`
-    Disconnect,
-}
-
-impl Call<'_> {
-    /// The hook that is called.
-    pub fn hook(&self) -> Hook {
-        match self {
-            Call::Connect => Hook::Connect,
-            Call::Hello(..) => Hook::Hello,
-            Call::Begin(..) | Call::Resume(..) => Hook::Command,
-            Call::Mail(..) => Hook::Mail,
-            Call::Recipient(..) => Hook::Recipient,
-            Call::Data => Hook::Data,
-            Call::Message => Hook::Message,
-            Call::Accepted(_) => Hook::Accepted,
-            Call::Disconnect => Hook::Disconnect,
-        }
-    }
-}
-
-/// What a hook answered, not yet looked at.
-#[derive(Debug)]
-pub enum Returned {
-    /// Hooks that decide.
-    Decision(types::Decision),
-    /// `command`.
-    Answer(hooks::command::Answer),
-    /// Hooks that only inform.
-    Nothing,
-}
-
-/// What a call left behind, when it returned cleanly.
-#[derive(Debug)]
-pub struct Outcome {
-    /// What was answered.
-    pub returned: Returned,
-    /// What was staged, in order.
-    pub staged: Vec<Change>,
-    /// What the extension now remembers.
-    pub remembered: Arc<Remembered>,
-    /// What it now shows of its keywords.
-    pub shown: Arc<Shown>,
-}
-
-/// Why a call failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The guest trapped; with Rust, mostly a panic, whose message is in the log.
-    #[error("trapped: {0}")]
-    Trap(String),
-    /// The CPU budget is spent.
-    #[error("used more than {0:?} of cpu time")]
-    Cpu(Duration),
-    /// The wall budget is spent.
-    #[error("took longer than {0:?}")]
-    Wall(Duration),
-    /// The memory cap, its own or that of all together.
-    #[error("needed more than {0} octets of memory")]
-    Memory(u64),
-    /// The budget of octets that cross by host calls.
-    #[error("moved more than {0} octets by host calls")]
-    HostBytes(u64),
-    /// The budget of host calls.
-    #[error("made more than {0} host calls")]
-    HostCalls(u32),
-    /// The answer cannot be used.
-    #[error("answered what cannot be used: {0}")]
-    Answer(String),
-    /// `init` refused in a new instance what it took at load.
-    #[error("init failed: {0}")]
-    Init(String),
-    /// The instance could not be made.
-    #[error("could not be started: {0}")]
-    Start(String),
-}
-
-impl Failure {
-    /// The kind, for counters.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Failure::Trap(_) => "trap",
-            Failure::Cpu(_) => "cpu",
-            Failure::Wall(_) => "wall",
-            Failure::Memory(_) => "memory",
-            Failure::HostBytes(_) => "host-bytes",
-            Failure::HostCalls(_) => "host-calls",
-            Failure::Answer(_) => "answer",
-            Failure::Init(_) => "init",
-            Failure::Start(_) => "start",
-        }
-    }
-}
-
-/// What the host functions see: the data of the store.
-pub struct State {
-    /// The extension as it is linked for its listener.
-    pub linked: Arc<Linked>,
-    /// What the guest is in.
-    pub moment: Moment,
-    /// The session, for the length of a call.
-    pub facts: Option<Arc<Facts>>,
-    /// Changes staged by this call.
-    pub staged: Vec<Change>,
-    /// What the extension remembers of the session.
-    pub remembered: Arc<Remembered>,
-    /// What it shows of its keywords.
-    pub shown: Arc<Shown>,
-    /// What this call may still do.
-    pub budget: Budget,
-    /// The keywords it declared.
-    pub keywords: BTreeSet<String>,
-    /// A random number for the guest's hash tables.
-    pub seed: u64,
-    limits: MemoryLimit,
-    _alive: Alive,
-}
-
-/// What the guest is in.
-#[derive(Debug)]
-pub enum Moment {
-    /// `init`; what it declares is noted here at load, and ignored in later instances, where it is known.
-    Init(Option<super::load::Declared>),
-    /// A hook.
-    Hook(Hook),
-}
-
-/// What a call may still do.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Budget {
-    calls: u32,
-    bytes: u64,
-    lines: u32,
-    exhausted: Option<Exhausted>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Exhausted {
-    Calls,
-    Bytes,
-}
-
-impl State {
-    /// Counts one host call that moves this many octets. Every host function begins with it.
-    ///
-    /// # Errors
-    /// A budget is used up: the call traps.
-    pub fn cross(&mut self, octets: usize) -> wasmtime::Result<()> {
-        let budget = &mut self.budget;
-        let left = budget.bytes.checked_sub(u64::try_from(octets).unwrap_or(u64::MAX));
-        budget.exhausted = match (budget.calls.checked_sub(1), left) {
-            (Some(calls), Some(bytes)) => {
-                budget.calls = calls;
-                budget.bytes = bytes;
-                return Ok(());
-            }
-            (None, _) => Some(Exhausted::Calls),
-            (_, None) => Some(Exhausted::Bytes),
-        };
-        Err(wasmtime::Error::msg("the budget of host calls is used up"))
-    }
-
-    /// Counts octets that an answer moves.
-    ///
-    /// # Errors
-    /// As [`State::cross`].
-    pub fn answer<T>(&mut self, octets: usize, answer: T) -> wasmtime::Result<T> {
-        self.budget.calls = self.budget.calls.saturating_add(1);
-        self.cross(octets).map(|()| answer)
-    }
-
-    /// Whether one more line may be logged; `Some(true)` when this is the first that may not.
-    pub fn log_line(&mut self) -> LogLine {
-        match self.budget.lines {
-            0 => LogLine::Dropped,
-            1 => {
-                self.budget.lines = 0;
-                LogLine::FirstDropped
-            }
-            _ => {
-                self.budget.lines -= 1;
-                LogLine::Kept
-            }
-        }
-    }
-
-    fn arm(&mut self, limits: &ExtensionLimits) {
-        self.budget = Budget {
-            calls: limits.host_calls,
-            bytes: limits.host_bytes,
-            // One more than may be logged, to say once that there were more.
-            lines: limits.log_lines.saturating_add(1),
-            exhausted: None,
-        };
-        self.limits.refused = false;
-    }
-}
-
-/// What becomes of a line a guest logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLine {
-    /// It is logged.
-    Kept,
-    /// It is not, and this is said.
-    FirstDropped,
-    /// It is not.
-    Dropped,
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("extension", &self.linked.name).finish_non_exhaustive()
-    }
-}
-
-/// The memory of one instance: the sum over all its memories, which wasmtime's own limits do not take.
-struct MemoryLimit {
-    cap: u64,
-    used: u64,
-    seat: Seat,
-    /// What the seat already counts.
-    reserved: u64,
-    refused: bool,
-}
-
-impl ResourceLimiter for MemoryLimit {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let more = u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX);
-        let after = self.used.saturating_add(more);
-        let granted = after <= self.cap && (after <= self.reserved || self.seat.grow(more));
-        match granted {
-            true => self.used = after,
-            false => self.refused = true,
-        }
-        Ok(granted)
-    }
-
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= 20_000)
-    }
-}
+use wasmtime::{Store, Trap, UpdateDeadline};
 
 /// An instance that has been through `init`.
 pub struct Instance {
@@ -358,27 +89,15 @@ impl Instance {
     pub async fn start(
         linked: &Arc<Linked>,
         rack: &Arc<Rack>,
-        declared: Option<super::load::Declared>,
+        declared: Option<Declared>,
     ) -> Result<Instance, Failure> {
         let limits = &linked.limits;
         let loading = declared.is_some();
         let seat =
             timeout(limits.wall, rack.seat(linked.initial_memory)).await.map_err(|_| Failure::Wall(limits.wall))?;
-        let state = State {
-            linked: linked.clone(),
-            moment: Moment::Init(declared),
-            facts: None,
-            staged: Vec::new(),
-            remembered: Arc::default(),
-            shown: Arc::default(),
-            budget: Budget::default(),
-            keywords: BTreeSet::new(),
-            seed: seed(),
-            _alive: linked.counters.instance(),
-            limits: MemoryLimit { cap: limits.memory, used: 0, seat, reserved: linked.initial_memory, refused: false },
-        };
+        let state = State::new(linked, declared, seat);
         let mut store = Store::new(linked.engine.wasmtime(), state);
-        store.limiter(|state| &mut state.limits);
+        store.limiter(State::limiter);
         store.set_hostcall_fuel(usize::try_from(limits.host_bytes).unwrap_or(usize::MAX));
         let meter = Meter::default();
         let ticks = meter.clone();
@@ -413,7 +132,7 @@ impl Instance {
     }
 
     /// What `init` declared, if it was asked to note it.
-    pub fn declared(&mut self) -> Option<super::load::Declared> {
+    pub fn declared(&mut self) -> Option<Declared> {
         match &mut self.store.data_mut().moment {
             Moment::Init(declared) => declared.take(),
             Moment::Hook(_) => None,
@@ -503,16 +222,14 @@ impl Instance {
 
 /// What an error of wasmtime means. A trap does not say that memory was the reason, so our own notes come first.
 fn failure(error: &wasmtime::Error, state: &State, limits: &ExtensionLimits) -> Failure {
-    match state.budget.exhausted {
-        Some(Exhausted::Calls) => return Failure::HostCalls(limits.host_calls),
-        Some(Exhausted::Bytes) => return Failure::HostBytes(limits.host_bytes),
-        None => {}
+    if let Some(exhausted) = state.exhausted() {
+        return exhausted;
     }
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::Interrupt) {
         return Failure::Cpu(limits.cpu);
     }
-    if state.limits.refused {
+    if state.refused_memory() {
         return Failure::Memory(limits.memory);
     }
     match trap {
@@ -529,10 +246,4 @@ fn failure(error: &wasmtime::Error, state: &State, limits: &ExtensionLimits) -> 
 
 fn clipped(text: &str) -> String {
     text.chars().take(500).collect()
-}
-
-/// A number nobody outside can guess, from the keys std seeds its own hash maps with.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0_u8)
 }

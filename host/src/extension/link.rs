@@ -5,7 +5,7 @@ use super::bindings::pillarbox::extension as wit;
 use super::engine::Engine;
 use super::grant::Grant;
 use super::host::Denied as Stub;
-use super::instance::State;
+use super::state::State;
 use crate::config::Capability;
 use wasmtime::component::{HasData, Linker};
 

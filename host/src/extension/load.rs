@@ -3,12 +3,14 @@
 //! Everything that can be wrong with a component is found here, before a generation is published, and said with what to
 //! do about it. What is wrong between extensions of one listener is found in `roster`.
 
+use super::call::Failure;
 use super::engine::Engine;
 use super::grant::Grant;
-use super::instance::{Failure, Indices, Instance, State};
+use super::instance::{Indices, Instance};
 use super::interface::{Hook, Import, PACKAGE};
 use super::link;
 use super::rack::Rack;
+use super::state::State;
 use crate::config::{self, Capability, ExtensionLimits, OnFailure, Problem, Setting};
 use crate::observe::ExtensionCounters;
 use pillarbox_smtp::Rule;

@@ -13,6 +13,7 @@
 //! and nothing else. The room does not know SMTP's rules, where mail goes, or how a generation is published.
 
 mod bindings;
+mod call;
 mod engine;
 mod grant;
 mod guests;
@@ -24,6 +25,7 @@ mod load;
 mod meter;
 mod rack;
 mod roster;
+mod state;
 mod stock;
 mod verdict;
 

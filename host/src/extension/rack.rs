@@ -64,6 +64,9 @@ impl Rack {
         state.puts += 1;
         let put = state.puts;
         state.idle.insert(put, instance);
+        drop(state);
+        // Whoever waits for a seat may have this one's.
+        self.freed.notify_one();
         Ticket { rack: self.clone(), put }
     }
 

@@ -3,7 +3,7 @@
 
 use super::bindings::exports::pillarbox::extension::command;
 use super::bindings::pillarbox::extension::types;
-use super::instance::{Failure, Returned};
+use super::call::{Failure, Returned};
 use super::interface::Hook;
 use crate::config::Verdicts;
 use pillarbox_smtp::{Refusal, Reply, reply};

@@ -72,17 +72,19 @@ impl Message {
     /// # Errors
     /// It cannot be read back.
     pub async fn find(&self, needle: &[u8], offset: u64) -> Result<Option<u64>, ReadError> {
+        // The spool reads a chunk at a time; the last octets of one may be the first of what is looked for.
         let overlap = needle.len().saturating_sub(1);
+        let step = CHUNK.saturating_sub(overlap);
         let mut at = offset;
         loop {
-            let chunk = self.read(at, u32::try_from(CHUNK + overlap).unwrap_or(u32::MAX)).await?;
-            if let Some(found) = chunk.windows(needle.len().max(1)).position(|window| window == needle) {
+            let chunk = self.read(at, u32::try_from(CHUNK).unwrap_or(u32::MAX)).await?;
+            if let Some(found) = memchr::memmem::find(&chunk, needle) {
                 return Ok(Some(at + found as u64));
             }
-            if chunk.len() <= CHUNK {
+            if chunk.len() < CHUNK {
                 return Ok(None);
             }
-            at += CHUNK as u64;
+            at += step as u64;
         }
     }
 

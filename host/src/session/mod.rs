@@ -7,6 +7,8 @@
 
 mod answer;
 mod body;
+pub mod change;
+mod commit;
 pub mod context;
 pub mod facts;
 pub mod generation;
@@ -138,6 +140,7 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
                 }
             }
             Step::Turn => {
+                session.after_reply().await;
                 if wait.stopping() {
                     machine.shut(reply::shutting_down());
                 } else if !machine.in_transaction() {

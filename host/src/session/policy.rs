@@ -3,7 +3,8 @@
 //!
 //! Watching and deciding are different doors: `accepted` and `ended` only inform and have no answer.
 
-use super::facts::{Facts, Identity};
+use super::change::Identity;
+use super::facts::Facts;
 use pillarbox_smtp::{Parameter, Refusal, Reply, Verbs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;

@@ -37,6 +37,8 @@ pub(super) struct Session {
     moving: Option<Before>,
     /// Verbs whose extension went with a reload, until the next EHLO.
     gone: BTreeSet<String>,
+    /// A verb waits for another line.
+    pub(super) in_exchange: bool,
     changed: bool,
     since: Instant,
 }
@@ -80,6 +82,7 @@ impl Session {
             begun: 0,
             moving: None,
             gone: BTreeSet::new(),
+            in_exchange: false,
             changed: false,
             since: Instant::now(),
         };
@@ -97,6 +100,7 @@ impl Session {
         self.rules = self.post.listener.rules_for(self.facts.client.endpoint.address);
         let rules = self.rules.clone();
         self.facts_mut().configured(&rules);
+        self.changed = true;
         self.settle_rights();
     }
 
@@ -104,7 +108,6 @@ impl Session {
     pub(super) fn settle_rights(&mut self) {
         let can_relay = relay::anywhere(&self.rules, &self.facts).is_some();
         self.facts_mut().mirror_relay(can_relay);
-        self.changed = true;
     }
 
     /// What the machine has to know.
@@ -213,6 +216,10 @@ impl Session {
     /// Lets go of a generation that is no longer the newest, outside transactions, so that only transactions hold an old
     /// one. The hooks are asked at the next command, by [`Session::move_on`]. False when the listener is gone.
     pub(super) fn release(&mut self) -> bool {
+        // The extension that wants another line for its verb is the one that gets it.
+        if self.in_exchange {
+            return true;
+        }
         let newest = self.generations.borrow_and_update().clone();
         if newest.number == self.generation {
             return true;
@@ -242,8 +249,7 @@ impl Session {
             return Moved::Removed;
         }
         let Some(before) = self.moving.take() else { return Moved::Stays };
-        let same_relay = before.relay == self.post.listener.rules.relay;
-        if same_relay && before.standing == self.policy.standing() {
+        if before.relay == self.rules.relay && before.standing == self.policy.standing() {
             return Moved::Stays;
         }
         tracing::debug!(session = &*self.facts.id, generation = self.generation, "asked again after a reload");

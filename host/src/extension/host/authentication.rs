@@ -3,9 +3,9 @@
 use crate::config::Capability;
 use crate::extension::bindings::pillarbox::extension::authentication::Host;
 use crate::extension::bindings::pillarbox::extension::types::Error;
-use crate::extension::instance::State;
 use crate::extension::interface::Hook;
-use crate::session::facts::Change;
+use crate::extension::state::State;
+use crate::session::change::Change;
 
 const WHEN: [Hook; 3] = [Hook::Connect, Hook::Hello, Hook::Command];
 

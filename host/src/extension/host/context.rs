@@ -3,9 +3,9 @@
 use crate::config::Capability;
 use crate::extension::bindings::pillarbox::extension::types::{Entry, Error, Scope};
 use crate::extension::bindings::pillarbox::extension::{context_read, context_write};
-use crate::extension::instance::State;
+use crate::extension::state::State;
+use crate::session::change::Change;
 use crate::session::context::{self, ContextError};
-use crate::session::facts::Change;
 use std::collections::BTreeMap;
 
 impl context_read::Host for State {

@@ -2,8 +2,8 @@
 
 use crate::extension::bindings::pillarbox::extension::declare::{Hook, Host, Rule};
 use crate::extension::bindings::pillarbox::extension::{advertise, types::Error};
-use crate::extension::instance::{Moment, State};
 use crate::extension::load::Declared;
+use crate::extension::state::{Moment, State};
 use std::sync::Arc;
 
 /// Letters in a word of the protocol.

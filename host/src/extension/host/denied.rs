@@ -3,7 +3,7 @@
 
 use crate::config::Capability;
 use crate::extension::bindings::pillarbox::extension as wit;
-use crate::extension::instance::State;
+use crate::extension::state::State;
 use wit::types::{Entry, Error, Parameter, Reply, Scope};
 
 /// The stub's sight of the guest: enough to say who was denied.

@@ -2,7 +2,7 @@
 
 use crate::extension::bindings::pillarbox::extension::envelope_read::Host;
 use crate::extension::bindings::pillarbox::extension::types::{Error, Parameter};
-use crate::extension::instance::State;
+use crate::extension::state::State;
 use crate::session::facts::Transaction;
 
 impl State {

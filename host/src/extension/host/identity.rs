@@ -3,9 +3,10 @@
 use crate::config::Capability;
 use crate::extension::bindings::pillarbox::extension::identity::{Field, Host, HostName};
 use crate::extension::bindings::pillarbox::extension::types::Error;
-use crate::extension::instance::State;
 use crate::extension::interface::Hook;
-use crate::session::facts::{self, Change, Identity};
+use crate::extension::state::State;
+use crate::session::change::{Change, Identity};
+use crate::session::facts;
 use std::net::IpAddr;
 
 /// Octets of a name that identifies a client.

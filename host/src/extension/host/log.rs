@@ -1,7 +1,7 @@
 //! `log`: one line in the server's log, tagged and escaped.
 
 use crate::extension::bindings::pillarbox::extension::log::{Host, Level};
-use crate::extension::instance::{LogLine, State};
+use crate::extension::state::{LogLine, State};
 use tracing::Level as Severity;
 
 /// Octets kept of a line.

@@ -3,7 +3,7 @@
 use crate::config::Capability;
 use crate::extension::bindings::pillarbox::extension::message_read::{Header, Host};
 use crate::extension::bindings::pillarbox::extension::types::Error;
-use crate::extension::instance::State;
+use crate::extension::state::State;
 use crate::session::message::{Message, ReadError};
 use std::sync::Arc;
 

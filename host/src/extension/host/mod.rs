@@ -16,8 +16,8 @@ mod state;
 pub use denied::Denied;
 
 use super::bindings::pillarbox::extension::types::{self, Error};
-use super::instance::{Moment, State};
 use super::interface::Hook;
+use super::state::{Moment, State};
 use crate::config::Capability;
 use crate::session::context::Scope;
 use crate::session::facts::Facts;

@@ -3,7 +3,7 @@
 use crate::config::Capability;
 use crate::extension::bindings::pillarbox::extension::session as wit;
 use crate::extension::bindings::pillarbox::extension::types::Error;
-use crate::extension::instance::State;
+use crate::extension::state::State;
 use crate::session::facts::{Endpoint, Facts, HostName, Phase};
 
 impl State {

@@ -2,7 +2,7 @@
 
 use crate::config::Setting;
 use crate::extension::bindings::pillarbox::extension::settings::{Host, Value};
-use crate::extension::instance::State;
+use crate::extension::state::State;
 
 impl Host for State {
     fn get(&mut self, name: String) -> wasmtime::Result<Option<Value>> {

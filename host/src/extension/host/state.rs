@@ -2,7 +2,7 @@
 
 use crate::extension::bindings::pillarbox::extension::state::Host;
 use crate::extension::bindings::pillarbox::extension::types::{Error, Scope};
-use crate::extension::instance::State;
+use crate::extension::state::State;
 use crate::session::policy::Remembered;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,15 +3,17 @@
 //! It names every room, and no room names it. What is decided here is only the order of things: check everything, bind,
 //! then publish; stop taking, finish what is under way, then go.
 
+mod prepare;
+mod status;
+
+pub use prepare::{Prepared, Refused, control_socket, prepare, read};
+
 use crate::cli::ConfigChoice;
-use crate::config::{self, Config, LogFormat, Problem, Problems, Source, TlsMode};
-use crate::control::{
-    BoxFuture, CertificateStatus, Control, ControlError, ExtensionStatus, ListenerStatus, Operator, ReloadStatus,
-    SOCKET, Status,
-};
+use crate::config::{self, Config, LogFormat};
+use crate::control::{BoxFuture, Control, ControlError, Operator, ReloadStatus, SOCKET, Status};
 use crate::delivery::{self, Routes};
-use crate::extension::{Loaded, Row, Runtime};
-use crate::listener::{Accepted, BindError, Doors, Serve};
+use crate::extension::{Row, Runtime};
+use crate::listener::{Accepted, Doors, Serve};
 use crate::observe::{self, Counters, Logging};
 use crate::session::generation::{Generation, Judgement, Post, RecipientName, Routing};
 use crate::session::policy::Asking;
@@ -19,6 +21,8 @@ use crate::session::{self, Arrival, Service};
 use crate::spool::{self, Spool};
 use crate::tls;
 use arc_swap::ArcSwap;
+use prepare::refuse_expired;
+use status::changes;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -30,61 +34,6 @@ use tokio::sync::watch;
 
 /// How long messages under way may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(60);
-
-/// Reads and checks a configuration, extensions and certificates excepted.
-///
-/// # Errors
-/// The file cannot be read, or everything that is wrong with it.
-pub fn read(choice: &ConfigChoice) -> Result<Config, Refused> {
-    Ok(Config::parse(source(choice)?)?)
-}
-
-/// The control socket of the server that runs on this configuration. It need not be right as it now is: what is wrong
-/// with it is for that server to say.
-///
-/// # Errors
-/// The file cannot be read, or names no state directory.
-pub fn control_socket(choice: &ConfigChoice) -> Result<PathBuf, Refused> {
-    let source = source(choice)?;
-    match Config::state_dir(&source) {
-        Some(state_dir) => Ok(state_dir.join(SOCKET)),
-        None => Ok(Config::parse(source)?.server.state_dir.join(SOCKET)),
-    }
-}
-
-fn source(choice: &ConfigChoice) -> Result<Source, Refused> {
-    match choice {
-        ConfigChoice::Embedded => Ok(Config::embedded()),
-        ConfigChoice::File(path) => {
-            Source::read(path).map_err(|source| Refused::Unreadable { path: path.clone(), source })
-        }
-    }
-}
-
-/// Why a configuration is not served.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// It cannot be read.
-    #[error("cannot read {path}", path = path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// What is wrong with it, with every line.
-    #[error(transparent)]
-    Wrong(#[from] Problems),
-    /// It is right, and an address cannot be had.
-    #[error("cannot listen")]
-    Bind(#[from] BindError),
-    /// It would change to a certificate that holds no more.
-    #[error("the certificate in {} has expired", .0.display())]
-    Expired(PathBuf),
-    /// It asks for what only a restart can change.
-    #[error("`{0}` changed, which needs a restart")]
-    Restart(&'static str),
-}
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -101,56 +50,6 @@ pub enum StartError {
     /// Something the system did not give.
     #[error("the system gives no {0}")]
     System(&'static str, #[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// A configuration with its extensions and certificates, checked as a whole and not yet served.
-#[derive(Debug)]
-pub struct Prepared {
-    /// What was written.
-    pub config: Config,
-    /// The extensions.
-    pub loaded: Loaded,
-    /// Certificates, by listener.
-    pub tls: BTreeMap<String, tls::Acceptor>,
-}
-
-/// Checks everything `serve` would refuse, without serving.
-///
-/// # Errors
-/// What is wrong.
-pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime) -> Result<Prepared, Refused> {
-    let config = read(choice)?;
-    let (tls, tls_problems) = load_certificates(&config);
-    let extensions = runtime.load(&config).await;
-    // What is wrong with certificates and with extensions is said together.
-    match (extensions, tls_problems.is_empty()) {
-        (Ok(loaded), true) => Ok(Prepared { config, loaded, tls }),
-        (Ok(_), false) => Err(Problems::new(config.source.clone(), tls_problems).into()),
-        (Err(found), _) => {
-            let all = found.iter().cloned().chain(tls_problems).collect();
-            Err(Problems::new(config.source.clone(), all).into())
-        }
-    }
-}
-
-fn load_certificates(config: &Config) -> (BTreeMap<String, tls::Acceptor>, Vec<Problem>) {
-    let (mut acceptors, mut problems) = (BTreeMap::new(), Vec::new());
-    for (name, listener) in &config.listeners {
-        if listener.tls.mode == TlsMode::Off {
-            continue;
-        }
-        match tls::Acceptor::load(&listener.tls) {
-            Ok(acceptor) => {
-                acceptors.insert(name.clone(), acceptor);
-            }
-            Err(error) => {
-                let certificate = error.index().and_then(|index| listener.tls.certificates.get(index));
-                let place = certificate.map_or(listener.tls.place, |certificate| certificate.place);
-                problems.push(Problem::at(place, observe::chain(&error)));
-            }
-        }
-    }
-    (acceptors, problems)
 }
 
 /// The running server.
@@ -368,54 +267,6 @@ impl Server {
     }
 }
 
-fn refuse_expired(acceptor: &tls::Acceptor) -> Result<(), Refused> {
-    let now = SystemTime::now();
-    match acceptor.validity().iter().find(|validity| validity.standing(now) == tls::Standing::Expired) {
-        Some(expired) => Err(Refused::Expired(expired.chain.clone())),
-        None => Ok(()),
-    }
-}
-
-/// What a reload changed, a line each.
-fn changes(old: &Config, old_rows: &[Row], old_tls: &BTreeMap<String, tls::Acceptor>, new: &Prepared) -> Vec<String> {
-    let mut lines = Vec::new();
-    let listeners = |config: &Config| config.listeners.keys().cloned().collect::<std::collections::BTreeSet<_>>();
-    let (before, after) = (listeners(old), listeners(&new.config));
-    lines.extend(after.difference(&before).map(|name| format!("listener {name}: new")));
-    lines.extend(before.difference(&after).map(|name| format!("listener {name}: gone")));
-    for (name, acceptor) in &new.tls {
-        if old_tls.get(name).is_some_and(|before| before.fingerprint() != acceptor.fingerprint()) {
-            lines.push(format!("listener {name}: certificates changed"));
-        }
-    }
-    let find = |rows: &[Row], row: &Row| {
-        rows.iter().find(|other| (&other.listener, &other.extension) == (&row.listener, &row.extension)).cloned()
-    };
-    for row in &new.loaded.rows {
-        let what = match find(old_rows, row) {
-            None => "new",
-            Some(before) if before.digest != row.digest => "component changed",
-            Some(before)
-                if (&before.grants, &before.verdicts, &before.peers) != (&row.grants, &row.verdicts, &row.peers) =>
-            {
-                "grant changed"
-            }
-            Some(_) => continue,
-        };
-        lines.push(format!("extension {} on {}: {what}", row.extension, row.listener));
-    }
-    let gone = old_rows.iter().filter(|row| find(&new.loaded.rows, row).is_none() && after.contains(&row.listener));
-    lines.extend(gone.map(|row| format!("extension {} on {}: gone", row.extension, row.listener)));
-    let settings = |config: &Config| {
-        let extensions = config.extensions.values();
-        extensions.map(|e| format!("{:?}", (&e.name, &e.settings, e.limits, e.on_failure))).collect::<Vec<_>>()
-    };
-    if lines.is_empty() && (old.source.text != new.config.source.text || settings(old) != settings(&new.config)) {
-        lines.push("settings changed".to_owned());
-    }
-    lines
-}
-
 impl Operator for Server {
     fn reload(&self) -> BoxFuture<'_, Result<String, String>> {
         Box::pin(async move {
@@ -436,63 +287,7 @@ impl Operator for Server {
     }
 
     fn status(&self) -> Status {
-        let snapshot = self.counters.snapshot();
-        let (sessions, bound) = match self.doors.try_lock() {
-            Ok(doors) => (doors.sessions(), doors.bound()),
-            // A reload is binding at this moment.
-            Err(_) => (BTreeMap::new(), Vec::new()),
-        };
-        let serving = self.serving();
-        let listeners = sessions.iter().map(|(name, sessions)| ListenerStatus {
-            name: name.clone(),
-            addresses: bound.iter().filter(|(of, _)| of == name).map(|(_, address)| *address).collect(),
-            sessions: u64::try_from(*sessions).unwrap_or(u64::MAX),
-        });
-        let extensions = serving.rows.iter().map(|row| {
-            let counted = snapshot
-                .extensions
-                .iter()
-                .find(|counted| (&counted.extension, &counted.listener) == (&row.extension, &row.listener));
-            let counted = counted.cloned().unwrap_or_default();
-            ExtensionStatus {
-                name: row.extension.clone(),
-                listener: row.listener.clone(),
-                digest: row.digest.to_string(),
-                generation: serving
-                    .since
-                    .get(&(row.extension.clone(), row.listener.clone()))
-                    .copied()
-                    .unwrap_or_default(),
-                instances: counted.instances,
-                calls: counted.calls,
-                failures: counted.failures,
-                denials: counted.denials,
-            }
-        });
-        let now = SystemTime::now();
-        let certificates = serving.tls.iter().flat_map(|(listener, acceptor)| {
-            acceptor.validity().iter().map(|validity| CertificateStatus {
-                listener: listener.clone(),
-                chain: validity.chain.display().to_string(),
-                not_after: observe::timestamp(validity.not_after),
-                standing: validity.standing(now).name().to_owned(),
-            })
-        });
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            generation: self.generations.borrow().number,
-            uptime_seconds: self.started.elapsed().as_secs(),
-            config: serving.config.source.name.clone(),
-            listeners: listeners.collect(),
-            extensions: extensions.collect(),
-            queue: self.spool.depth(),
-            messages_accepted: snapshot.messages_accepted,
-            connections_refused: snapshot.connections_refused,
-            recipients_refused: snapshot.recipients_refused,
-            handshakes_failed: snapshot.handshakes_failed,
-            last_reload: serving.last_reload.clone(),
-            certificates: certificates.collect(),
-        }
+        self.describe()
     }
 }
 

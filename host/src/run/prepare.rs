@@ -1,0 +1,128 @@
+//! A configuration with all it names, checked as a whole before any of it is served.
+
+use crate::cli::ConfigChoice;
+use crate::config::{Config, Problem, Problems, Source, TlsMode};
+use crate::control::SOCKET;
+use crate::extension::{Loaded, Runtime};
+use crate::listener::BindError;
+use crate::{observe, tls};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Reads and checks a configuration, extensions and certificates excepted.
+///
+/// # Errors
+/// The file cannot be read, or everything that is wrong with it.
+pub fn read(choice: &ConfigChoice) -> Result<Config, Refused> {
+    Ok(Config::parse(source(choice)?)?)
+}
+
+/// The control socket of the server that runs on this configuration. It need not be right as it now is: what is wrong
+/// with it is for that server to say.
+///
+/// # Errors
+/// The file cannot be read, or names no state directory.
+pub fn control_socket(choice: &ConfigChoice) -> Result<PathBuf, Refused> {
+    let source = source(choice)?;
+    match Config::state_dir(&source) {
+        Some(state_dir) => Ok(state_dir.join(SOCKET)),
+        None => Ok(Config::parse(source)?.server.state_dir.join(SOCKET)),
+    }
+}
+
+fn source(choice: &ConfigChoice) -> Result<Source, Refused> {
+    match choice {
+        ConfigChoice::Embedded => Ok(Config::embedded()),
+        ConfigChoice::File(path) => {
+            Source::read(path).map_err(|source| Refused::Unreadable { path: path.clone(), source })
+        }
+    }
+}
+
+/// Why a configuration is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// It cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What is wrong with it, with every line.
+    #[error(transparent)]
+    Wrong(#[from] Problems),
+    /// It is right, and an address cannot be had.
+    #[error("cannot listen")]
+    Bind(#[from] BindError),
+    /// It would change to a certificate that holds no more.
+    #[error("the certificate in {} has expired", .0.display())]
+    Expired(PathBuf),
+    /// It asks for what only a restart can change.
+    #[error("`{0}` changed, which needs a restart")]
+    Restart(&'static str),
+}
+
+/// A configuration with its extensions and certificates, checked as a whole and not yet served.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What was written.
+    pub config: Config,
+    /// The extensions.
+    pub loaded: Loaded,
+    /// Certificates, by listener.
+    pub tls: BTreeMap<String, tls::Acceptor>,
+}
+
+/// Checks everything `serve` would refuse, without serving.
+///
+/// # Errors
+/// What is wrong.
+pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime) -> Result<Prepared, Refused> {
+    let config = read(choice)?;
+    let (tls, tls_problems) = load_certificates(&config);
+    let extensions = runtime.load(&config).await;
+    // What is wrong with certificates and with extensions is said together.
+    match (extensions, tls_problems.is_empty()) {
+        (Ok(loaded), true) => Ok(Prepared { config, loaded, tls }),
+        (Ok(_), false) => Err(Problems::new(config.source.clone(), tls_problems).into()),
+        (Err(found), _) => {
+            let all = found.iter().cloned().chain(tls_problems).collect();
+            Err(Problems::new(config.source.clone(), all).into())
+        }
+    }
+}
+
+fn load_certificates(config: &Config) -> (BTreeMap<String, tls::Acceptor>, Vec<Problem>) {
+    let (mut acceptors, mut problems) = (BTreeMap::new(), Vec::new());
+    for (name, listener) in &config.listeners {
+        if listener.tls.mode == TlsMode::Off {
+            continue;
+        }
+        match tls::Acceptor::load(&listener.tls) {
+            Ok(acceptor) => {
+                acceptors.insert(name.clone(), acceptor);
+            }
+            Err(error) => {
+                let certificate = error.index().and_then(|index| listener.tls.certificates.get(index));
+                let place = certificate.map_or(listener.tls.place, |certificate| certificate.place);
+                problems.push(Problem::at(place, observe::chain(&error)));
+            }
+        }
+    }
+    (acceptors, problems)
+}
+
+/// Changing to a certificate that holds no more is a mistake.
+///
+/// # Errors
+/// One of them has expired.
+pub(super) fn refuse_expired(acceptor: &tls::Acceptor) -> Result<(), Refused> {
+    let now = SystemTime::now();
+    match acceptor.validity().iter().find(|validity| validity.standing(now) == tls::Standing::Expired) {
+        Some(expired) => Err(Refused::Expired(expired.chain.clone())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,117 @@
+//! What the server says of itself: `status`, and what a reload changed.
+
+use super::{Server, prepare::Prepared};
+use crate::config::Config;
+use crate::control::{CertificateStatus, ExtensionStatus, ListenerStatus, Status};
+use crate::extension::Row;
+use crate::{observe, tls};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+impl Server {
+    /// How the server is.
+    pub(super) fn describe(&self) -> Status {
+        let snapshot = self.counters.snapshot();
+        let (sessions, bound) = match self.doors.try_lock() {
+            Ok(doors) => (doors.sessions(), doors.bound()),
+            // A reload is binding at this moment.
+            Err(_) => (BTreeMap::new(), Vec::new()),
+        };
+        let serving = self.serving();
+        let listeners = sessions.iter().map(|(name, sessions)| ListenerStatus {
+            name: name.clone(),
+            addresses: bound.iter().filter(|(of, _)| of == name).map(|(_, address)| *address).collect(),
+            sessions: u64::try_from(*sessions).unwrap_or(u64::MAX),
+        });
+        let extensions = serving.rows.iter().map(|row| {
+            let counted = snapshot
+                .extensions
+                .iter()
+                .find(|counted| (&counted.extension, &counted.listener) == (&row.extension, &row.listener));
+            let counted = counted.cloned().unwrap_or_default();
+            ExtensionStatus {
+                name: row.extension.clone(),
+                listener: row.listener.clone(),
+                digest: row.digest.to_string(),
+                generation: serving
+                    .since
+                    .get(&(row.extension.clone(), row.listener.clone()))
+                    .copied()
+                    .unwrap_or_default(),
+                instances: counted.instances,
+                calls: counted.calls,
+                failures: counted.failures,
+                denials: counted.denials,
+            }
+        });
+        let now = SystemTime::now();
+        let certificates = serving.tls.iter().flat_map(|(listener, acceptor)| {
+            acceptor.validity().iter().map(|validity| CertificateStatus {
+                listener: listener.clone(),
+                chain: validity.chain.display().to_string(),
+                not_after: observe::timestamp(validity.not_after),
+                standing: validity.standing(now).name().to_owned(),
+            })
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: self.generations.borrow().number,
+            uptime_seconds: self.started.elapsed().as_secs(),
+            config: serving.config.source.name.clone(),
+            listeners: listeners.collect(),
+            extensions: extensions.collect(),
+            queue: self.spool.depth(),
+            messages_accepted: snapshot.messages_accepted,
+            connections_refused: snapshot.connections_refused,
+            recipients_refused: snapshot.recipients_refused,
+            handshakes_failed: snapshot.handshakes_failed,
+            last_reload: serving.last_reload.clone(),
+            certificates: certificates.collect(),
+        }
+    }
+}
+
+/// What a reload changed, a line each.
+pub(super) fn changes(
+    old: &Config,
+    old_rows: &[Row],
+    old_tls: &BTreeMap<String, tls::Acceptor>,
+    new: &Prepared,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    let listeners = |config: &Config| config.listeners.keys().cloned().collect::<BTreeSet<_>>();
+    let (before, after) = (listeners(old), listeners(&new.config));
+    lines.extend(after.difference(&before).map(|name| format!("listener {name}: new")));
+    lines.extend(before.difference(&after).map(|name| format!("listener {name}: gone")));
+    for (name, acceptor) in &new.tls {
+        if old_tls.get(name).is_some_and(|before| before.fingerprint() != acceptor.fingerprint()) {
+            lines.push(format!("listener {name}: certificates changed"));
+        }
+    }
+    let find = |rows: &[Row], row: &Row| {
+        rows.iter().find(|other| (&other.listener, &other.extension) == (&row.listener, &row.extension)).cloned()
+    };
+    for row in &new.loaded.rows {
+        let what = match find(old_rows, row) {
+            None => "new",
+            Some(before) if before.digest != row.digest => "component changed",
+            Some(before)
+                if (&before.grants, &before.verdicts, &before.peers) != (&row.grants, &row.verdicts, &row.peers) =>
+            {
+                "grant changed"
+            }
+            Some(_) => continue,
+        };
+        lines.push(format!("extension {} on {}: {what}", row.extension, row.listener));
+    }
+    let gone = old_rows.iter().filter(|row| find(&new.loaded.rows, row).is_none() && after.contains(&row.listener));
+    lines.extend(gone.map(|row| format!("extension {} on {}: gone", row.extension, row.listener)));
+    let settings = |config: &Config| {
+        let extensions = config.extensions.values();
+        extensions.map(|e| format!("{:?}", (&e.name, &e.settings, e.limits, e.on_failure))).collect::<Vec<_>>()
+    };
+    if lines.is_empty() && (old.source.text != new.config.source.text || settings(old) != settings(&new.config)) {
+        lines.push("settings changed".to_owned());
+    }
+    lines
+}

@@ -5,12 +5,8 @@ use super::bindings::pillarbox::extension::types;
 use super::interface::Hook;
 use crate::session::change::Change;
 use crate::session::policy::Remembered;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Keywords an extension shows or hides in one session: none hides, else the parameters.
-pub type Shown = BTreeMap<String, Option<Option<String>>>;
 
 /// What a call of a hook is made with.
 #[derive(Clone, Debug)]
@@ -74,8 +70,6 @@ pub struct Outcome {
     pub staged: Vec<Change>,
     /// What the extension now remembers.
     pub remembered: Arc<Remembered>,
-    /// What it now shows of its keywords.
-    pub shown: Arc<Shown>,
 }
 
 /// Why a call failed.

@@ -4,7 +4,7 @@
 //! extension at the same hook sees it. Whatever fails is dropped whole, and the extension's `on-failure` speaks for it.
 
 use super::bindings::pillarbox::extension::types;
-use super::call::{Call, Failure, Outcome, Returned, Shown};
+use super::call::{Call, Failure, Outcome, Returned};
 use super::instance::Instance;
 use super::interface::Hook;
 use super::load::Linked;
@@ -35,7 +35,6 @@ pub struct Guests {
 struct Chair {
     instance: Option<Ticket>,
     remembered: Arc<Remembered>,
-    shown: Arc<Shown>,
 }
 
 impl Extensions for Arc<Roster> {
@@ -62,7 +61,7 @@ impl Policy for Guests {
                 continue;
             }
             for (keyword, declared) in &entry.declared.keywords {
-                let parameters = match chair.shown.get(keyword) {
+                let parameters = match chair.remembered.keywords.get(keyword) {
                     Some(None) => continue,
                     Some(Some(shown)) => shown,
                     None => declared,
@@ -135,8 +134,9 @@ impl Policy for Guests {
         self.roster.standing()
     }
 
-    fn knows(&self, extension: &str) -> bool {
-        self.roster.entries.iter().any(|entry| &*entry.linked.name == extension)
+    fn vouches(&self, extension: &str, user: &str, facts: &Facts) -> bool {
+        let may = |entry: &Arc<Entry>| entry.commands(facts) && entry.linked.grant.authenticates(user);
+        self.roster.entries.iter().any(|entry| &*entry.linked.name == extension && may(entry))
     }
 
     fn remembered(&mut self) -> Memory {
@@ -259,8 +259,7 @@ impl Guests {
             Some(instance) => instance,
             None => Instance::start(linked, &self.roster.rack, None).await?,
         };
-        let (instance, outcome) =
-            instance.call(call, facts.clone(), chair.remembered.clone(), chair.shown.clone()).await?;
+        let (instance, outcome) = instance.call(call, facts.clone(), chair.remembered.clone()).await?;
         Ok(Settled { instance, outcome })
     }
 }
@@ -276,31 +275,30 @@ struct Settlement {
     instance: Instance,
     staged: Vec<crate::session::change::Change>,
     remembered: Arc<Remembered>,
-    shown: Arc<Shown>,
 }
 
 impl Settled {
     /// Looks at the answer; one that cannot be used takes the instance and all it staged with it.
     fn judge<T>(self, judge: impl FnOnce(Returned) -> Result<T, Failure>) -> Result<(T, Settlement), Failure> {
-        let Outcome { returned, staged, remembered, shown } = self.outcome;
+        let Outcome { returned, staged, remembered } = self.outcome;
         let judged = judge(returned)?;
-        Ok((judged, Settlement { instance: self.instance, staged, remembered, shown }))
+        Ok((judged, Settlement { instance: self.instance, staged, remembered }))
     }
 
     /// For hooks that only inform.
     fn settle(self) -> Settlement {
-        let Outcome { staged, remembered, shown, .. } = self.outcome;
-        Settlement { instance: self.instance, staged, remembered, shown }
+        let Outcome { staged, remembered, .. } = self.outcome;
+        Settlement { instance: self.instance, staged, remembered }
     }
 }
 
 impl Settlement {
     /// Applies it, and hands on the changes of client, which also depend on the answer.
     fn apply(self, guests: &mut Guests, index: usize, facts: &mut Arc<Facts>, stage: Stage) -> Vec<Identity> {
-        let Settlement { instance, staged, remembered, shown } = self;
+        let Settlement { instance, staged, remembered } = self;
         let name = guests.roster.entries.get(index).map(|entry| entry.linked.name.clone());
         if let Some(chair) = guests.chairs.get_mut(index) {
-            *chair = Chair { instance: Some(guests.roster.rack.put(instance)), remembered, shown };
+            *chair = Chair { instance: Some(guests.roster.rack.put(instance)), remembered };
         }
         match (name, staged.is_empty()) {
             (Some(name), false) => Arc::make_mut(facts).apply(staged, &name, stage),

@@ -5,10 +5,10 @@
 //! not). The guest never holds the session: it has the facts for the length of the call, and hands back changes as data.
 
 use super::bindings::exports::pillarbox::extension as hooks;
-use super::call::{Call, Failure, Outcome, Returned, Shown};
+use super::call::{Call, Failure, Outcome, Returned};
 use super::load::{Declared, Linked};
 use super::meter::Meter;
-use super::rack::Rack;
+use super::rack::{Rack, Seat};
 use super::state::{Moment, State};
 use crate::config::ExtensionLimits;
 use crate::session::facts::Facts;
@@ -25,6 +25,8 @@ pub struct Instance {
     instance: wasm::Instance,
     meter: Meter,
     guests: Guests,
+    // Behind the store, and so dropped after it.
+    _seat: Arc<Seat>,
 }
 
 impl fmt::Debug for Instance {
@@ -65,8 +67,10 @@ macro_rules! guests {
 
             /// Checks the types of every hook against an instance: names alone prove nothing.
             fn check(&self, store: &mut Store<State>, instance: &wasm::Instance) -> wasmtime::Result<()> {
-                self.lifecycle.load(&mut *store, instance)?;
-                $( if let Some(indices) = &self.$hook { indices.load(&mut *store, instance)?; } )*
+                self.lifecycle.load(&mut *store, instance).map_err(|error| misfit("lifecycle", &error))?;
+                $( if let Some(indices) = &self.$hook {
+                    indices.load(&mut *store, instance).map_err(|error| misfit(stringify!($hook), &error))?;
+                } )*
                 Ok(())
             }
         }
@@ -95,7 +99,8 @@ impl Instance {
         let loading = declared.is_some();
         let seat =
             timeout(limits.wall, rack.seat(linked.initial_memory)).await.map_err(|_| Failure::Wall(limits.wall))?;
-        let state = State::new(linked, declared, seat);
+        let seat = Arc::new(seat);
+        let state = State::new(linked, declared, seat.clone());
         let mut store = Store::new(linked.engine.wasmtime(), state);
         store.limiter(State::limiter);
         store.set_hostcall_fuel(usize::try_from(limits.host_bytes).unwrap_or(usize::MAX));
@@ -124,9 +129,11 @@ impl Instance {
         let result = timeout(limits.wall, meter.run(start)).await;
         drop(running);
         match result {
-            Ok(Ok((instance, Ok(())))) => Ok(Instance { store, instance, meter, guests: Guests::default() }),
+            Ok(Ok((instance, Ok(())))) => {
+                Ok(Instance { store, instance, meter, guests: Guests::default(), _seat: seat })
+            }
             Ok(Ok((_, Err(words)))) => Err(Failure::Init(clipped(&words))),
-            Ok(Err(error)) => Err(failure(&error, store.data(), limits)),
+            Ok(Err(error)) => Err(failure(error, store.data(), limits)),
             Err(_) => Err(Failure::Wall(limits.wall)),
         }
     }
@@ -148,7 +155,6 @@ impl Instance {
         call: Call<'_>,
         facts: Arc<Facts>,
         remembered: Arc<Remembered>,
-        shown: Arc<Shown>,
     ) -> Result<(Instance, Outcome), Failure> {
         let linked = self.store.data().linked.clone();
         let limits = &linked.limits;
@@ -156,7 +162,6 @@ impl Instance {
         state.moment = Moment::Hook(call.hook());
         state.facts = Some(facts);
         state.remembered = remembered;
-        state.shown = shown;
         state.arm(limits);
         self.store.set_epoch_deadline(1);
         self.meter.arm(limits.cpu);
@@ -170,15 +175,10 @@ impl Instance {
         match result {
             Ok(Ok(returned)) => {
                 let staged = std::mem::take(&mut state.staged);
-                let outcome = Outcome {
-                    returned,
-                    staged,
-                    remembered: std::mem::take(&mut state.remembered),
-                    shown: std::mem::take(&mut state.shown),
-                };
+                let outcome = Outcome { returned, staged, remembered: std::mem::take(&mut state.remembered) };
                 Ok((self, outcome))
             }
-            Ok(Err(error)) => Err(failure(&error, state, limits)),
+            Ok(Err(error)) => Err(failure(error, state, limits)),
             Err(_) => Err(Failure::Wall(limits.wall)),
         }
     }
@@ -220,8 +220,18 @@ impl Instance {
     }
 }
 
+/// An exported interface does not have the functions of its name.
+fn misfit(interface: &str, error: &wasmtime::Error) -> wasmtime::Error {
+    let why = error.root_cause();
+    Failure::Start(format!("the component's `{interface}` is not the interface of that name: {why}")).into()
+}
+
 /// What an error of wasmtime means. A trap does not say that memory was the reason, so our own notes come first.
-fn failure(error: &wasmtime::Error, state: &State, limits: &ExtensionLimits) -> Failure {
+fn failure(error: wasmtime::Error, state: &State, limits: &ExtensionLimits) -> Failure {
+    let error = match error.downcast::<Failure>() {
+        Ok(misfit) => return misfit,
+        Err(error) => error,
+    };
     if let Some(exhausted) = state.exhausted() {
         return exhausted;
     }
@@ -236,6 +246,9 @@ fn failure(error: &wasmtime::Error, state: &State, limits: &ExtensionLimits) -> 
         Some(trap) => Failure::Trap(trap.to_string()),
         None => {
             let cause = clipped(&error.root_cause().to_string());
+            if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+                return Failure::Start(cause);
+            }
             match cause.contains("fuel allocated for hostcalls") {
                 true => Failure::HostBytes(limits.host_bytes),
                 false => Failure::Answer(cause),

@@ -331,10 +331,10 @@ pub async fn link(
             Failure::Init(words) => {
                 vec![Problem::at(extension.settings_place, format!("extension `{}` says: {words}", extension.name))]
             }
+            Failure::Start(why) => failed(why),
             other => failed(format!("init {other}")),
         })?;
-    let declared = instance.declared().unwrap_or_default();
-    Ok((linked, declared))
+    Ok((linked, instance.declared().unwrap_or_default()))
 }
 
 /// Every capability the component needs and the entry does not mention, each with the line that would grant it.
@@ -362,7 +362,7 @@ fn missing_grants(
                 extension.name
             );
             let help = match capability.served() {
-                true => format!("add this line to the entry:\ngrant.{capability} = {}", suggestion(compiled, capability)),
+                true => format!("add this line to the entry:\ngrant.{capability} = {}", suggestion(compiled, capability, grant)),
                 false => format!(
                     "`{capability}` is not available in this version; to load the extension without it add this line to the entry:\n\
                      grant.{capability} = false"
@@ -374,13 +374,15 @@ fn missing_grants(
 }
 
 /// The narrowest value that grants what the component uses, as far as its imports tell.
-fn suggestion(compiled: &Compiled, capability: Capability) -> String {
+fn suggestion(compiled: &Compiled, capability: Capability, grant: &Grant) -> String {
     let functions = compiled.capabilities.get(&capability).map(Vec::as_slice).unwrap_or_default();
     let names: Vec<String> = match capability {
         // The functions are the fields; `id` needs none.
         Capability::Session => functions.iter().filter(|name| *name != "id").cloned().collect(),
+        // `login` can be granted only where `authentication` is.
         Capability::Identity => {
-            functions.iter().filter_map(|name| name.strip_prefix("set-")).map(str::to_owned).collect()
+            let given = |field: &&str| *field != "login" || grant.has(Capability::Authentication);
+            functions.iter().filter_map(|name| name.strip_prefix("set-")).filter(given).map(str::to_owned).collect()
         }
         _ => Vec::new(),
     };

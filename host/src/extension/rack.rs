@@ -6,6 +6,7 @@
 use super::instance::Instance;
 use crate::config::Instances;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -26,11 +27,12 @@ struct State {
     idle: BTreeMap<u64, Instance>,
 }
 
-/// The right to have one instance, with its memory. Given back on drop.
+/// The right to have one instance, with its memory. Given back on drop, which must come after the instance's own: what
+/// the engine keeps for it is free only then.
 #[derive(Debug)]
 pub struct Seat {
     rack: Arc<Rack>,
-    memory: u64,
+    memory: AtomicU64,
 }
 
 /// An instance that waits on the rack, if it was not dropped for another's sake.
@@ -83,7 +85,7 @@ impl Rack {
             if state.seats < self.caps.count && fits {
                 state.seats += 1;
                 state.memory += memory;
-                return Some(Seat { rack: self.clone(), memory });
+                return Some(Seat { rack: self.clone(), memory: memory.into() });
             }
             let idlest = state.idle.pop_first();
             drop(state);
@@ -114,12 +116,12 @@ impl Drop for Ticket {
 impl Seat {
     /// Counts memory that the instance wants to grow by, making room if there is none. False when all together would
     /// have too much.
-    pub fn grow(&mut self, octets: u64) -> bool {
+    pub fn grow(&self, octets: u64) -> bool {
         loop {
             let mut state = self.rack.state();
             if state.memory.saturating_add(octets) <= self.rack.caps.memory {
                 state.memory += octets;
-                self.memory += octets;
+                self.memory.fetch_add(octets, Ordering::Relaxed);
                 return true;
             }
             let idlest = state.idle.pop_first();
@@ -135,7 +137,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.rack.state();
         state.seats = state.seats.saturating_sub(1);
-        state.memory = state.memory.saturating_sub(self.memory);
+        state.memory = state.memory.saturating_sub(self.memory.load(Ordering::Relaxed));
         drop(state);
         self.rack.freed.notify_one();
     }

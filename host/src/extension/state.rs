@@ -1,7 +1,7 @@
 //! What the host functions see of a call: the data of an instance's store, with the budgets that every function counts
 //! against.
 
-use super::call::{Failure, Shown};
+use super::call::Failure;
 use super::interface::Hook;
 use super::load::{Declared, Linked};
 use super::rack::Seat;
@@ -27,8 +27,6 @@ pub struct State {
     pub staged: Vec<Change>,
     /// What the extension remembers of the session.
     pub remembered: Arc<Remembered>,
-    /// What it shows of its keywords.
-    pub shown: Arc<Shown>,
     /// What this call may still do.
     budget: Budget,
     /// The keywords it declared.
@@ -54,6 +52,7 @@ struct Budget {
     calls: u32,
     bytes: u64,
     lines: u32,
+    denials: u32,
     exhausted: Option<Exhausted>,
 }
 
@@ -65,14 +64,13 @@ enum Exhausted {
 
 impl State {
     /// The state of a new instance, before its `init`.
-    pub fn new(linked: &Arc<Linked>, declared: Option<Declared>, seat: Seat) -> State {
+    pub fn new(linked: &Arc<Linked>, declared: Option<Declared>, seat: Arc<Seat>) -> State {
         State {
             linked: linked.clone(),
             moment: Moment::Init(declared),
             facts: None,
             staged: Vec::new(),
             remembered: Arc::default(),
-            shown: Arc::default(),
             budget: Budget::default(),
             keywords: BTreeSet::new(),
             seed: seed(),
@@ -94,6 +92,7 @@ impl State {
             bytes: limits.host_bytes,
             // One more than may be logged, to say once that there were more.
             lines: limits.log_lines.saturating_add(1),
+            denials: DENIALS + 1,
             exhausted: None,
         };
         self.limits.refused = false;
@@ -146,23 +145,21 @@ impl State {
         self.cross(octets).map(|()| answer)
     }
 
-    /// What becomes of one more line.
+    /// What becomes of one more line that the guest logs.
     pub fn log_line(&mut self) -> LogLine {
-        match self.budget.lines {
-            0 => LogLine::Dropped,
-            1 => {
-                self.budget.lines = 0;
-                LogLine::FirstDropped
-            }
-            _ => {
-                self.budget.lines -= 1;
-                LogLine::Kept
-            }
-        }
+        LogLine::take(&mut self.budget.lines)
+    }
+
+    /// What becomes of one more line about a denial. A guest that talks much does not hide them.
+    pub fn denial_line(&mut self) -> LogLine {
+        LogLine::take(&mut self.budget.denials)
     }
 }
 
-/// What becomes of a line a guest logs.
+/// Denials of one call that are logged.
+const DENIALS: u32 = 10;
+
+/// What becomes of a line that a guest brings about in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLine {
     /// It is logged.
@@ -171,6 +168,19 @@ pub enum LogLine {
     FirstDropped,
     /// It is not.
     Dropped,
+}
+
+impl LogLine {
+    /// Takes one of those that are left, the last of which only says that there are more.
+    fn take(left: &mut u32) -> LogLine {
+        let line = match *left {
+            0 => LogLine::Dropped,
+            1 => LogLine::FirstDropped,
+            _ => LogLine::Kept,
+        };
+        *left = left.saturating_sub(1);
+        line
+    }
 }
 
 impl fmt::Debug for State {
@@ -183,7 +193,7 @@ impl fmt::Debug for State {
 struct MemoryLimit {
     cap: u64,
     used: u64,
-    seat: Seat,
+    seat: Arc<Seat>,
     /// What the seat already counts.
     reserved: u64,
     refused: bool,

@@ -97,8 +97,9 @@ pub async fn serve(choice: ConfigChoice, logging: Option<Logging>) -> Result<(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
-                // What happened is in the log.
-                let _ = Operator::reload(&*server).await;
+                // By itself, so that a long compile does not keep a SIGTERM waiting. What happened is in the log.
+                let server = server.clone();
+                tokio::spawn(async move { Operator::reload(&*server).await });
             }
         }
     }

@@ -112,8 +112,8 @@ pub struct Facts {
     pub tls: Option<tls::Facts>,
     /// Who is authenticated.
     pub login: Option<Login>,
-    /// Whether authentication is forbidden until the client changes.
-    pub forbidden: bool,
+    /// Where authentication was forbidden, which holds until the client changes.
+    pub forbidden: Option<Stage>,
     /// Names and values.
     pub context: Context,
     /// The envelope, inside a transaction.
@@ -140,7 +140,7 @@ impl Facts {
             destination: Endpoint::from(local),
             tls: None,
             login: None,
-            forbidden: false,
+            forbidden: None,
             context: Context::default(),
             transaction: None,
             message: None,
@@ -152,7 +152,7 @@ impl Facts {
 
     /// Whether the session is authenticated.
     pub fn authenticated(&self) -> bool {
-        self.login.is_some() && !self.forbidden
+        self.login.is_some() && self.forbidden.is_none()
     }
 
     /// The client's address for people: `unknown` where there is none.
@@ -172,7 +172,10 @@ impl Facts {
                 Change::Identity(identity) => identities.push(identity),
                 Change::Allow(user) => self.log_in(user, extension, Origin::Extension(extension.clone(), stage)),
                 Change::Forbid => {
-                    self.forbidden = true;
+                    // What was said later is not taken back where `connect` is asked again.
+                    if self.forbidden != Some(Stage::Dialogue) {
+                        self.forbidden = Some(stage);
+                    }
                     self.login = None;
                     self.mirror_login();
                 }
@@ -236,17 +239,24 @@ impl Facts {
         if self.login.as_ref().is_some_and(|login| connect(&login.origin)) {
             self.login = None;
         }
-        self.forbidden = false;
+        if self.forbidden == Some(Stage::Connect) {
+            self.forbidden = None;
+        }
         self.mirror_login();
     }
 
-    /// A login given by an extension that is no longer there goes.
-    pub fn forget_logins_but(&mut self, there: impl Fn(&str) -> bool) {
-        let gone = |login: &Login| matches!(&login.origin, Origin::Extension(name, _) if !there(name));
-        if self.login.as_ref().is_some_and(gone) {
-            self.login = None;
-            self.mirror_login();
+    /// The extension that gave the login, and the user.
+    pub fn given_login(&self) -> Option<(&str, &str)> {
+        match self.login.as_ref()? {
+            Login { user, origin: Origin::Extension(name, _), .. } => Some((name, user)),
+            _ => None,
         }
+    }
+
+    /// The login goes.
+    pub fn forget_login(&mut self) {
+        self.login = None;
+        self.mirror_login();
     }
 
     /// Writes what the configuration says for this client into the context.
@@ -306,7 +316,7 @@ impl Facts {
 
     fn client_changed(&mut self) {
         self.login = None;
-        self.forbidden = false;
+        self.forbidden = None;
         self.mirror_login();
     }
 
@@ -344,7 +354,7 @@ impl Facts {
         // What the client itself said (XCLIENT's LOGIN, later AUTH) is not replaced by what follows from its address.
         let said = |login: &Login| matches!(login.origin, Origin::Extension(_, Stage::Dialogue));
         let keeps = matches!(origin, Origin::Extension(_, Stage::Connect)) && self.login.as_ref().is_some_and(said);
-        if !self.forbidden && !keeps {
+        if self.forbidden.is_none() && !keeps {
             self.login = Some(Login { user, mechanism: extension.to_string(), origin });
             self.mirror_login();
         }
@@ -352,7 +362,7 @@ impl Facts {
 
     fn mirror_login(&mut self) {
         let user = self.login.as_ref().map(|login| login.user.clone());
-        let status = match (&user, self.forbidden) {
+        let status = match (&user, self.forbidden.is_some()) {
             (_, true) => Some("fail"),
             (Some(_), false) => Some("pass"),
             (None, false) => None,

@@ -140,6 +140,8 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
                 }
             }
             Step::Turn => {
+                // A command: whatever waited for another line got none it could use.
+                session.in_exchange = false;
                 session.after_reply().await;
                 if wait.stopping() {
                     machine.shut(reply::shutting_down());

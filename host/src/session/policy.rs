@@ -146,8 +146,8 @@ pub trait Policy: Send + Sync {
     /// What to compare with after a reload.
     fn standing(&self) -> Standing;
 
-    /// Whether an extension of this name is there.
-    fn knows(&self, extension: &str) -> bool;
+    /// Whether an extension of this name is there for this session and may say that it is authenticated as this user.
+    fn vouches(&self, extension: &str, user: &str, facts: &Facts) -> bool;
 
     /// Gives up what extensions remember of the session, for a newer generation's policy.
     fn remembered(&mut self) -> Memory;
@@ -169,4 +169,6 @@ pub struct Remembered {
     pub connection: BTreeMap<String, Vec<u8>>,
     /// As long as the message.
     pub message: BTreeMap<String, Vec<u8>>,
+    /// Which of its keywords the session is shown otherwise than declared: none hides, else the parameters.
+    pub keywords: BTreeMap<String, Option<Option<String>>>,
 }

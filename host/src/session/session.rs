@@ -47,6 +47,8 @@ pub(super) struct Session {
 struct Before {
     standing: Standing,
     relay: config::Relay,
+    /// A login went with its extension, which may have come back since.
+    lost_login: bool,
 }
 
 /// What going over to a newer generation came to.
@@ -226,18 +228,19 @@ impl Session {
         }
         let Some(post) = newest.posts.get(&*self.facts.listener).cloned() else { return false };
         let offered = self.policy.offers(&self.facts).verbs;
-        if self.moving.is_none() {
-            self.moving =
-                Some(Before { standing: self.policy.standing(), relay: self.post.listener.rules.relay.clone() });
-        }
+        let (standing, relay) = (self.policy.standing(), self.rules.relay.clone());
+        let before = self.moving.get_or_insert(Before { standing, relay, lost_login: false });
         self.policy = post.extensions.open(self.policy.remembered());
         self.generation = newest.number;
         self.post = post;
         self.gone.extend(offered.keys().cloned());
         let there = self.policy.offers(&self.facts).verbs;
         self.gone.retain(|verb| !there.contains_key(verb));
-        let policy = &self.policy;
-        Arc::make_mut(&mut self.facts).forget_logins_but(|extension| policy.knows(extension));
+        let (policy, facts) = (&self.policy, &self.facts);
+        if facts.given_login().is_some_and(|(extension, user)| !policy.vouches(extension, user, facts)) {
+            before.lost_login = true;
+            Arc::make_mut(&mut self.facts).forget_login();
+        }
         self.settle();
         true
     }
@@ -249,7 +252,8 @@ impl Session {
             return Moved::Removed;
         }
         let Some(before) = self.moving.take() else { return Moved::Stays };
-        if before.relay == self.rules.relay && before.standing == self.policy.standing() {
+        let same = before.relay == self.rules.relay && before.standing == self.policy.standing();
+        if same && !before.lost_login {
             return Moved::Stays;
         }
         tracing::debug!(session = &*self.facts.id, generation = self.generation, "asked again after a reload");

@@ -92,11 +92,11 @@ impl State {
         self.session()?;
         self.stages("a keyword")?;
         let name = word(name)?;
-        // Only its own: what it declared is what `shown` can hold.
+        // Only its own: what it declared is what can be shown or hidden.
         if !self.keywords.contains(&name) {
             return Err(Error::Invalid(format!("the keyword {name} was not declared")));
         }
-        Arc::make_mut(&mut self.shown).insert(name, parameters);
+        Arc::make_mut(&mut self.remembered).keywords.insert(name, parameters);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ impl State {
         facts.message.clone().ok_or_else(|| Error::Unavailable("there is a message only at message".to_owned()))
     }
 
-    fn body(&self, what: &str) -> Result<Arc<Message>, Error> {
+    fn body(&mut self, what: &str) -> Result<Arc<Message>, Error> {
         match self.linked.grant.reads_body() {
             true => self.message(),
             false => self.deny(Capability::MessageRead, what),

@@ -17,7 +17,7 @@ pub use denied::Denied;
 
 use super::bindings::pillarbox::extension::types::{self, Error};
 use super::interface::Hook;
-use super::state::{Moment, State};
+use super::state::{LogLine, Moment, State};
 use crate::config::Capability;
 use crate::session::context::Scope;
 use crate::session::facts::Facts;
@@ -50,13 +50,23 @@ impl State {
         }
     }
 
-    /// Notes a denial, and is one.
-    fn deny<T>(&self, capability: Capability, what: &str) -> Result<T, Error> {
-        let (name, listener) = (&*self.linked.name, &*self.linked.listener);
+    /// Notes a denial, and is one. Each is counted; of one call only the first few are logged.
+    fn deny<T>(&mut self, capability: Capability, what: &str) -> Result<T, Error> {
+        let capability = capability.name();
+        self.linked.counters.denied(capability);
+        let line = self.denial_line();
+        let (extension, listener) = (&*self.linked.name, &*self.linked.listener);
         let session = self.facts.as_ref().map_or("-", |facts| &*facts.id);
-        let what = crate::observe::clip(what);
-        tracing::warn!(session, extension = name, listener, capability = capability.name(), what = &*what, "denied");
-        self.linked.counters.denied(capability.name());
+        match line {
+            LogLine::Kept => {
+                let what = crate::observe::clip(what);
+                tracing::warn!(session, extension, listener, capability, what = &*what, "denied");
+            }
+            LogLine::FirstDropped => {
+                tracing::warn!(session, extension, listener, "more denials, those of this call are counted only");
+            }
+            LogLine::Dropped => {}
+        }
         Err(Error::Denied)
     }
 }

@@ -1,0 +1,21 @@
+//! The binary as its users know it: peers by SMTP, operators by configuration, command line, signals and log.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod cli;
+mod clients;
+mod configs;
+mod conversations;
+mod grants;
+mod hostile;
+mod limits;
+mod logs;
+mod signals;
+mod spool;
+mod tls;

@@ -191,7 +191,9 @@ pub(super) fn parse_domain_pattern(text: &str) -> Result<DomainPattern, Mistake>
     } else if is_domain(meant) {
         mistake.help(format!("did you mean `{meant}`?"))
     } else {
-        mistake.help("write a domain, as in \"example.org\", or all below it, as in \"*.example.org\"")
+        mistake.help(
+            "write a domain, as in \"example.org\", all below it, as in \"*.example.org\", or \"*\" for every domain",
+        )
     })
 }
 

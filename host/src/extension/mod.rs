@@ -173,9 +173,9 @@ impl Runtime {
         }
     }
 
-    /// Forgets the compiled code that this configuration does not use. Sessions that still run it keep it alive.
-    pub fn retain(&self, loaded: &Loaded) {
-        self.compiler.retain(&loaded.rows.iter().map(|row| row.digest).collect());
+    /// Forgets the compiled code that is not in these rows. Sessions that still run it keep it alive.
+    pub fn retain(&self, rows: &[Row]) {
+        self.compiler.retain(&rows.iter().map(|row| row.digest).collect());
     }
 
     /// How many instances there are now.

@@ -206,6 +206,8 @@ mod tests {
         // A reload asks again and goes on counting.
         counters.extension("xclient", "edge").called();
         counters.extension("xclient", "inside").called();
+        let _alive = edge.instance();
+        drop(edge.instance());
 
         assert_eq!(
             serde_json::to_value(counters.snapshot()).unwrap(),
@@ -213,9 +215,10 @@ mod tests {
                 "sessions_opened": 2, "sessions_open": 1, "connections_refused": 0, "handshakes_failed": 0,
                 "messages_accepted": 1, "recipients_refused": 0,
                 "extensions": [
-                    {"extension": "xclient", "listener": "edge", "calls": 2,
+                    {"extension": "xclient", "listener": "edge", "calls": 2, "instances": 1,
                      "failures": {"trap": 1}, "denials": {"identity": 2}},
-                    {"extension": "xclient", "listener": "inside", "calls": 1, "failures": {}, "denials": {}},
+                    {"extension": "xclient", "listener": "inside", "calls": 1, "instances": 0,
+                     "failures": {}, "denials": {}},
                 ],
             })
         );

@@ -192,7 +192,7 @@ impl Server {
         self.routes.store(routes);
         self.generations.send_replace(Arc::new(Generation { number, posts }));
         drop(doors);
-        self.runtime.retain(&loaded);
+        self.runtime.retain(&loaded.rows);
         for row in &loaded.rows {
             let digest = row.digest.to_string();
             tracing::info!(
@@ -279,7 +279,11 @@ impl Operator for Server {
             };
             match ok {
                 true => tracing::info!(result = &**text, "reloaded"),
-                false => tracing::error!(error = &**text, "reload refused, the previous generation goes on"),
+                false => {
+                    tracing::error!(error = &**text, "reload refused, the previous generation goes on");
+                    // What was compiled for it would wait for a reload that succeeds.
+                    self.runtime.retain(&self.serving().rows);
+                }
             }
             self.serving().last_reload =
                 Some(ReloadStatus { at: observe::timestamp(SystemTime::now()), ok, text: text.clone() });

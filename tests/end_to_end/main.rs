@@ -16,6 +16,7 @@ mod grants;
 mod hostile;
 mod limits;
 mod logs;
+mod reload;
 mod signals;
 mod spool;
 mod tls;

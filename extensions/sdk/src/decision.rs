@@ -7,7 +7,7 @@ impl Reply {
     ///
     /// `code` has three digits, `enhanced` is an RFC 3463 code whose class fits it ("5.7.1"), or `None` for a 3xx.
     /// `text` is printable ASCII without a line end: the host fails a call that answers anything else. What a peer
-    /// said goes through [`printable`](crate::printable) first.
+    /// said goes through [`printable`](crate::printable()) first.
     pub fn new<'a>(code: u16, enhanced: impl Into<Option<&'a str>>, text: impl Into<String>) -> Self {
         Self::lines(code, enhanced, vec![text.into()])
     }

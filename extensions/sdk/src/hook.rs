@@ -1,5 +1,5 @@
 //! One trait for each hook. An extension implements those it wants to be asked at and names them in
-//! [`export!`](crate::export).
+//! [`export!`](crate::export!).
 //!
 //! `&mut self` is the instance: what `init` made. It may be used again for the next command of the same session, or be
 //! gone by then, and it never serves two sessions: what must be remembered goes into [`state`](crate::state).

@@ -68,7 +68,7 @@ impl Rack {
         state.idle.insert(put, instance);
         drop(state);
         // Whoever waits for a seat may have this one's.
-        self.freed.notify_one();
+        self.freed.notify_waiters();
         Ticket { rack: self.clone(), put }
     }
 
@@ -139,6 +139,6 @@ impl Drop for Seat {
         state.seats = state.seats.saturating_sub(1);
         state.memory = state.memory.saturating_sub(self.memory.load(Ordering::Relaxed));
         drop(state);
-        self.rack.freed.notify_one();
+        self.rack.freed.notify_waiters();
     }
 }

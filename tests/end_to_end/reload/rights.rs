@@ -70,7 +70,7 @@ fn a_login_comes_back_with_what_gives_it() {
     let server = Server::start(&allowing(ALLOW, ""));
     let mut client = server.client("test");
     client.hello();
-    assert_eq!(right(&mut client).0, true);
+    assert!(right(&mut client).0);
     server.reconfigure(&allowing("", ""));
     // The session hears of it while it idles, before the next.
     for _ in 0..20 {

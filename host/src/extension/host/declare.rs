@@ -15,7 +15,7 @@ const MOST: usize = 64;
 
 impl Host for State {
     fn keyword(&mut self, name: String, parameters: Option<String>) -> wasmtime::Result<Result<(), Error>> {
-        self.cross(name.len())?;
+        self.cross(name.len() + parameters.as_ref().map_or(0, String::len))?;
         Ok(word(&name).and_then(|name| {
             let parameters = checked(parameters)?;
             self.keywords.insert(name.clone());
@@ -68,7 +68,7 @@ impl Host for State {
 
 impl advertise::Host for State {
     fn show(&mut self, name: String, parameters: Option<String>) -> wasmtime::Result<Result<(), Error>> {
-        self.cross(name.len())?;
+        self.cross(name.len() + parameters.as_ref().map_or(0, String::len))?;
         Ok(checked(parameters).and_then(|parameters| self.advertise(&name, Some(parameters))))
     }
 

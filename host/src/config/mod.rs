@@ -79,8 +79,15 @@ impl Config {
     /// still be found.
     pub fn state_dir(source: &Source) -> Option<PathBuf> {
         let (tree, _) = DeTable::parse_recoverable(&source.text);
-        let server = tree.get_ref().get("server")?.get_ref().get("state-dir")?;
-        Some(source.directory.join(server.get_ref().as_str()?))
+        let server = tree.get_ref().get("server").and_then(|server| server.get_ref().get("state-dir"));
+        let whole = server.and_then(|value| value.get_ref().as_str()).map(str::to_owned);
+        // Where the text is no TOML as a whole, the line by itself mostly still is.
+        let alone = || {
+            let line = source.text.lines().find(|line| line.trim_start().starts_with("state-dir"))?;
+            let table: toml::Table = toml::from_str(line).ok()?;
+            table.get("state-dir")?.as_str().map(str::to_owned)
+        };
+        Some(source.directory.join(whole.or_else(alone)?))
     }
 
     /// The configuration that holds where no file is given. Its relative paths start at the working directory.

@@ -56,6 +56,13 @@ pub struct Verdicts {
     pub quarantine: bool,
 }
 
+impl Verdicts {
+    /// Whether the extension may decide anything at all.
+    pub fn any(&self) -> bool {
+        self.accept || self.tempfail || self.reject || self.disconnect || self.discard || self.quarantine
+    }
+}
+
 impl Default for Verdicts {
     /// The refusals, which take nothing from anybody that was not to be had.
     fn default() -> Verdicts {

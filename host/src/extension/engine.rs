@@ -15,7 +15,7 @@ pub const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a running guest after which the ticker sleeps.
 const LINGER: u32 = 100;
 /// The memory no instance can go beyond, whatever its own limit says.
-const MEMORY: usize = 1 << 30;
+const MEMORY: usize = 4 << 30;
 
 /// The engine with its ticker.
 #[derive(Clone, Debug)]

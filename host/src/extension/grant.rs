@@ -55,7 +55,7 @@ impl Grant {
     pub fn authenticates(&self, user: &str) -> bool {
         match self.entries.entry(Capability::Authentication) {
             Some(Granted::All) => true,
-            Some(Granted::Names(names)) => names.iter().any(|name| matches(name, user)),
+            Some(Granted::Names(names)) => names.iter().any(|name| name == user),
             Some(Granted::Scoped { .. } | Granted::Denied) | None => false,
         }
     }

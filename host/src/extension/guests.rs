@@ -21,6 +21,7 @@ use crate::session::policy::{
 use pillarbox_smtp::{Parameter, reply};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The extensions of one session.
 pub struct Guests {
@@ -255,11 +256,13 @@ impl Guests {
         let Some(chair) = self.chairs.get_mut(index) else {
             return Err(Failure::Start("no such extension".to_owned()));
         };
+        // One wall budget for all of it: the wait for room, `init` in a new instance, and the call itself.
+        let deadline = Instant::now() + linked.limits.wall;
         let instance = match chair.instance.take().and_then(Ticket::redeem) {
             Some(instance) => instance,
-            None => Instance::start(linked, &self.roster.rack, None).await?,
+            None => Instance::start(linked, &self.roster.rack, None, deadline).await?,
         };
-        let (instance, outcome) = instance.call(call, facts.clone(), chair.remembered.clone()).await?;
+        let (instance, outcome) = instance.call(call, facts.clone(), chair.remembered.clone(), deadline).await?;
         Ok(Settled { instance, outcome })
     }
 }
@@ -308,7 +311,11 @@ impl Settlement {
 }
 
 fn stage(hook: Hook) -> Stage {
-    if hook == Hook::Connect { Stage::Connect } else { Stage::Dialogue }
+    match hook {
+        Hook::Connect => Stage::Connect,
+        Hook::Hello => Stage::Hello,
+        _ => Stage::Dialogue,
+    }
 }
 
 fn handed(parameters: &[Parameter]) -> Vec<types::Parameter> {

@@ -15,7 +15,7 @@ use crate::session::facts::Facts;
 use crate::session::policy::Remembered;
 use std::fmt;
 use std::sync::Arc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use wasmtime::component as wasm;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
@@ -94,11 +94,12 @@ impl Instance {
         linked: &Arc<Linked>,
         rack: &Arc<Rack>,
         declared: Option<Declared>,
+        deadline: Instant,
     ) -> Result<Instance, Failure> {
         let limits = &linked.limits;
         let loading = declared.is_some();
         let seat =
-            timeout(limits.wall, rack.seat(linked.initial_memory)).await.map_err(|_| Failure::Wall(limits.wall))?;
+            timeout_at(deadline, rack.seat(linked.initial_memory)).await.map_err(|_| Failure::Wall(limits.wall))?;
         let seat = Arc::new(seat);
         let state = State::new(linked, declared, seat.clone());
         let mut store = Store::new(linked.engine.wasmtime(), state);
@@ -126,7 +127,7 @@ impl Instance {
             let init = linked.indices.lifecycle.load(&mut store, &instance)?.call_init(&mut store).await?;
             Ok((instance, init))
         };
-        let result = timeout(limits.wall, meter.run(start)).await;
+        let result = timeout_at(deadline, meter.run(start)).await;
         drop(running);
         match result {
             Ok(Ok((instance, Ok(())))) => {
@@ -155,6 +156,7 @@ impl Instance {
         call: Call<'_>,
         facts: Arc<Facts>,
         remembered: Arc<Remembered>,
+        deadline: Instant,
     ) -> Result<(Instance, Outcome), Failure> {
         let linked = self.store.data().linked.clone();
         let limits = &linked.limits;
@@ -168,7 +170,7 @@ impl Instance {
 
         let running = linked.engine.running();
         let meter = self.meter.clone();
-        let result = timeout(limits.wall, meter.run(self.enter(&linked.indices, call))).await;
+        let result = timeout_at(deadline, meter.run(self.enter(&linked.indices, call))).await;
         drop(running);
         let state = self.store.data_mut();
         state.facts = None;

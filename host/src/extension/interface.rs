@@ -60,7 +60,7 @@ impl Hook {
         Hook::ALL.into_iter().find(|hook| hook.name() == name)
     }
 
-    /// What a listener must grant for the hook to be asked (DESIGN §4).
+    /// What a listener must grant for the hook to be asked.
     pub fn needs(self) -> Option<Capability> {
         match self {
             Hook::Connect | Hook::Hello => Some(Capability::Session),

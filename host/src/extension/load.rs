@@ -168,7 +168,7 @@ pub fn digest(octets: &[u8]) -> Digest {
 
 fn compile(engine: &Engine, digest: Digest, octets: &[u8]) -> Result<Compiled, LoadError> {
     if wasmtime::Engine::detect_precompiled(octets).is_some() {
-        // Loading it would run whatever is in it (wasm.md 2.11).
+        // Loading it would run whatever is in it.
         return Err(LoadError::NotAComponent(
             "this is compiled code; the server takes components and compiles them itself",
         ));
@@ -326,8 +326,9 @@ pub async fn link(
         indices,
         initial_memory: initial_memory(&compiled.component),
     });
+    let deadline = tokio::time::Instant::now() + linked.limits.wall;
     let mut instance =
-        Instance::start(&linked, rack, Some(Declared::default())).await.map_err(|failure| match failure {
+        Instance::start(&linked, rack, Some(Declared::default()), deadline).await.map_err(|failure| match failure {
             Failure::Init(words) => {
                 vec![Problem::at(extension.settings_place, format!("extension `{}` says: {words}", extension.name))]
             }

@@ -69,7 +69,7 @@ impl Entry {
         self.holds(facts.peer.address) && self.holds(facts.client.endpoint.address)
     }
 
-    /// Whether its verbs may be said: with `trust = "peer"` that right stays with the peer (DESIGN §9, 1).
+    /// Whether its verbs may be said: with `trust = "peer"` that right stays with the peer (docs/architecture.md, rule 1).
     pub fn commands(&self, facts: &Facts) -> bool {
         self.holds(facts.peer.address) && (self.trust == Trust::Peer || self.holds(facts.client.endpoint.address))
     }
@@ -146,17 +146,18 @@ pub fn check(listener: &Listener, entries: &[(&Use, Arc<Entry>)]) -> Vec<Problem
     problems
 }
 
-/// `peers` is the whole trust there is in a verb that does something, and in a login without AUTH (DESIGN §5).
+/// `peers` is the whole trust there is in a verb that does something, and in a login without AUTH.
 fn check_peers(listener: &Listener, entry: &Use, this: &Entry, problems: &mut Vec<Problem>) {
     let verb = !this.declared.verbs.is_empty() && this.linked.grant.beyond_session();
-    let login = this.hooks.contains(&Hook::Connect) && this.linked.grant.has(crate::config::Capability::Authentication);
+    let greets = this.hooks.contains(&Hook::Connect) || this.hooks.contains(&Hook::Hello);
+    let login = greets && this.linked.grant.has(crate::config::Capability::Authentication);
     if !verb && !login {
         return;
     }
     let what = if verb {
         "declares a verb and is granted more than `session`"
     } else {
-        "is granted `authentication` at connect"
+        "is granted `authentication` and asked at connect or hello"
     };
     let name = &entry.extension;
     match &entry.peers {

@@ -1,4 +1,4 @@
-//! What guests answer, checked before it counts (DESIGN §4, the table of verdicts). An answer that cannot be used is a
+//! What guests answer, checked before it counts (docs/writing-an-extension.md has the table of verdicts). An answer that cannot be used is a
 //! failed call; it is never mended.
 
 use super::bindings::exports::pillarbox::extension::command;
@@ -104,7 +104,8 @@ pub fn decision(hook: Hook, returned: Returned, granted: &Verdicts) -> Result<Ru
     };
     Ok(Ruled {
         verdict: if allowed { verdict } else { Verdict::Next },
-        delay: Duration::from_millis(delay_ms.into()),
+        // Waiting is part of the answer: who may not give it, or may only observe, holds nobody up.
+        delay: if allowed && granted.any() { Duration::from_millis(delay_ms.into()) } else { Duration::ZERO },
         outside: (!allowed).then_some(name),
     })
 }

@@ -1,7 +1,7 @@
 //! What the server says of itself: `status`, and what a reload changed.
 
 use super::{Server, prepare::Prepared};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::{CertificateStatus, ExtensionStatus, ListenerStatus, Status};
 use crate::extension::Row;
 use crate::{observe, tls};
@@ -106,12 +106,27 @@ pub(super) fn changes(
     }
     let gone = old_rows.iter().filter(|row| find(&new.loaded.rows, row).is_none() && after.contains(&row.listener));
     lines.extend(gone.map(|row| format!("extension {} on {}: gone", row.extension, row.listener)));
-    let settings = |config: &Config| {
-        let extensions = config.extensions.values();
-        extensions.map(|e| format!("{:?}", (&e.name, &e.settings, e.limits, e.on_failure))).collect::<Vec<_>>()
+    // Debug text of plain values: equal exactly when they are. What holds a place in the text is left out.
+    for (name, listener) in &new.config.listeners {
+        let told = |l: &config::Listener| {
+            format!("{:?}", (&l.rules, &l.peers, l.tls.mode, &l.banner, &l.address, l.stray_newlines))
+        };
+        if old.listeners.get(name).is_some_and(|before| told(before) != told(listener)) {
+            lines.push(format!("listener {name}: changed"));
+        }
+    }
+    for (name, extension) in &new.config.extensions {
+        let told = |e: &config::Extension| format!("{:?}", (&e.settings, e.limits, e.on_failure));
+        if old.extensions.get(name).is_some_and(|before| told(before) != told(extension)) {
+            lines.push(format!("extension {name}: settings changed"));
+        }
+    }
+    let routes = |config: &Config| {
+        let told = |route: &config::Route| format!("{:?}", (&route.domains, &route.to, route.create));
+        config.routes.iter().map(told).collect::<Vec<_>>()
     };
-    if lines.is_empty() && (old.source.text != new.config.source.text || settings(old) != settings(&new.config)) {
-        lines.push("settings changed".to_owned());
+    if routes(old) != routes(&new.config) {
+        lines.push("routes: changed".to_owned());
     }
     lines
 }

@@ -102,7 +102,7 @@ impl Session {
         }
     }
 
-    /// The client changed while the session goes on: what depends on it is decided anew (DESIGN §9, 3).
+    /// The client changed while the session goes on: what depends on it is decided anew (docs/architecture.md, rule 3).
     async fn rename(&mut self, change: ClientChange) -> Result<(), Renamed> {
         self.note_change(&change);
         self.policy.forget();
@@ -207,6 +207,12 @@ impl Session {
             change = &*change.identities.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             "client changed"
         );
+    }
+
+    /// The machine refused something by itself.
+    pub(super) fn note_protocol(&self, reply: &Reply) {
+        let (reply, client) = (reply.to_string(), self.facts.client_address());
+        tracing::info!(session = &*self.facts.id, by = "protocol", reply = &*reply, client = &*client, "refused");
     }
 
     fn note_refusal(&self, phase: &str, refusal: &Refusal, by: &str) {

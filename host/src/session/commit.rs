@@ -59,11 +59,17 @@ impl Session {
 
     pub(super) async fn commit(&mut self, ask: ask::Commit<'_>) {
         let recipients = std::mem::take(&mut self.recipients);
-        let Some(incoming) = self.incoming.take() else { return ask.failed(reply::spool_failed()) };
+        let Some(incoming) = self.incoming.take() else {
+            self.end_transaction();
+            return ask.failed(reply::spool_failed());
+        };
         let id = incoming.id.clone();
         let (size, draft) = match (incoming.len(), incoming.finish()) {
             (size, Ok(draft)) => (size, draft),
-            (_, Err(error)) => return ask.failed(self.not_kept(&error)),
+            (_, Err(error)) => {
+                self.end_transaction();
+                return ask.failed(self.not_kept(&error));
+            }
         };
         let envelope = ask.envelope();
         let kept: Vec<spool::Recipient> = envelope
@@ -80,7 +86,7 @@ impl Session {
             })
             .collect();
         let count = kept.len();
-        // What goes nowhere is not written: nobody would ever read it (DESIGN §6).
+        // What goes nowhere is not written: nobody would ever read it.
         let done = match envelope.discard || kept.is_empty() {
             true => {
                 draft.discard().await;
@@ -89,6 +95,7 @@ impl Session {
             false => draft.commit(self.envelope(&id, envelope, kept)).await,
         };
         if let Err(error) = done {
+            self.end_transaction();
             return ask.failed(self.not_kept(&error));
         }
         let text = id.to_string();
@@ -102,6 +109,7 @@ impl Session {
             client = &*self.facts.client_address(),
             "message accepted"
         );
+        self.messages += 1;
         self.facts_mut().accept_message();
         ask.done(&text);
         self.accepted = Some(text);

@@ -1,7 +1,7 @@
 //! The context: names and values at connection and at message scope (Momentum's validation context).
 //!
 //! Every entry remembers its origin, because what ends an entry depends on who set it: STARTTLS takes what the peer said
-//! in the clear, a change of client takes what followed from the old one (DESIGN §9, 5 and 6). The context informs; the
+//! in the clear, a change of client takes what followed from the old one (docs/architecture.md, rules 5 and 6). The context informs; the
 //! host decides nothing by it.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,8 @@ pub enum Scope {
 pub enum Stage {
     /// At the `connect` hook: it follows from the client's address.
     Connect,
+    /// At the `hello` hook: it follows from the name the peer said.
+    Hello,
     /// At any other hook: it follows from what the peer said.
     Dialogue,
 }
@@ -158,7 +160,7 @@ pub fn is_name(name: &str) -> bool {
 /// Whether a grant's pattern covers a name an extension wants to write.
 ///
 /// The names the host keeps itself are covered only by a pattern that spells out what makes them the host's: `auth_*`
-/// covers `auth_user`, `*` and `a*` do not (DESIGN §9, 7).
+/// covers `auth_user`, `*` and `a*` do not (docs/architecture.md, rule 7).
 pub fn covers_writing(pattern: &str, name: &str) -> bool {
     matches(pattern, name)
         && RESERVED.iter().filter(|family| matches(family, name)).all(|family| spells(pattern, family))

@@ -112,6 +112,8 @@ pub struct Facts {
     pub tls: Option<tls::Facts>,
     /// Who is authenticated.
     pub login: Option<Login>,
+    /// What `connect` hooks said of it, which stays when what the client itself said goes.
+    login_by_address: Option<Login>,
     /// Where authentication was forbidden, which holds until the client changes.
     pub forbidden: Option<Stage>,
     /// Names and values.
@@ -140,6 +142,7 @@ impl Facts {
             destination: Endpoint::from(local),
             tls: None,
             login: None,
+            login_by_address: None,
             forbidden: None,
             context: Context::default(),
             transaction: None,
@@ -175,6 +178,7 @@ impl Facts {
                     // What was said later is not taken back where `connect` is asked again.
                     if self.forbidden != Some(Stage::Dialogue) {
                         self.forbidden = Some(stage);
+                        self.login_by_address = None;
                     }
                     self.login = None;
                     self.mirror_login();
@@ -185,7 +189,7 @@ impl Facts {
     }
 
     /// The client said XCLIENT or its like: everything starts over as for a new connection from the client now named
-    /// (DESIGN §9, 5). What is not named stays, but for HELO, protocol and login (Postfix).
+    /// (docs/architecture.md, rule 5). What is not named stays, but for HELO, protocol and login (Postfix).
     pub fn restart(&mut self, identities: Vec<Identity>, extension: &Arc<str>) {
         self.client.helo = None;
         self.client.esmtp = false;
@@ -196,7 +200,7 @@ impl Facts {
         self.name_client(identities, extension);
     }
 
-    /// The client said XREMOTEIP or its like: the session goes on, as the client now named (DESIGN §9, 3). What follows
+    /// The client said XREMOTEIP or its like: the session goes on, as the client now named (docs/architecture.md, rule 3). What follows
     /// from the old client goes; what the peer said stays.
     pub fn rename(&mut self, identities: Vec<Identity>, extension: &Arc<str>) {
         if identities.iter().any(|identity| matches!(identity, Identity::Addr(_))) {
@@ -208,14 +212,14 @@ impl Facts {
         self.name_client(identities, extension);
     }
 
-    /// TLS is up. What the peer said in the clear goes; what follows from the address stays (RFC 3207 4.2; DESIGN §9, 6).
+    /// TLS is up. What the peer said in the clear goes; what follows from the address stays (RFC 3207 4.2; docs/architecture.md, rule 6).
     pub fn secured(&mut self, tls: tls::Facts) {
         self.client.helo = None;
         self.client.esmtp = false;
-        let stays = |origin: &Origin| !matches!(origin, Origin::Extension(_, Stage::Dialogue));
+        let stays = |origin: &Origin| !matches!(origin, Origin::Extension(_, Stage::Dialogue | Stage::Hello));
         self.context.retain(|name, origin| stays(origin) && !name.starts_with("ehlo_"));
         if self.login.as_ref().is_some_and(|login| !stays(&login.origin)) {
-            self.login = None;
+            self.login = self.login_by_address.clone();
         }
         self.tls(tls);
         self.mirror_login();
@@ -236,6 +240,7 @@ impl Facts {
     pub fn forget_connect(&mut self) {
         let connect = |origin: &Origin| matches!(origin, Origin::Extension(_, Stage::Connect) | Origin::Listener);
         self.context.retain(|_, origin| !connect(origin));
+        self.login_by_address = None;
         if self.login.as_ref().is_some_and(|login| connect(&login.origin)) {
             self.login = None;
         }
@@ -256,6 +261,19 @@ impl Facts {
     /// The login goes.
     pub fn forget_login(&mut self) {
         self.login = None;
+        self.mirror_login();
+    }
+
+    /// What `hello` hooks said goes, because they are asked anew.
+    pub fn forget_hello(&mut self) {
+        let hello = |origin: &Origin| matches!(origin, Origin::Extension(_, Stage::Hello));
+        self.context.retain(|_, origin| !hello(origin));
+        if self.login.as_ref().is_some_and(|login| hello(&login.origin)) {
+            self.login = None;
+        }
+        if self.forbidden == Some(Stage::Hello) {
+            self.forbidden = None;
+        }
         self.mirror_login();
     }
 
@@ -316,6 +334,7 @@ impl Facts {
 
     fn client_changed(&mut self) {
         self.login = None;
+        self.login_by_address = None;
         self.forbidden = None;
         self.mirror_login();
     }
@@ -352,10 +371,15 @@ impl Facts {
 
     fn log_in(&mut self, user: String, extension: &Arc<str>, origin: Origin) {
         // What the client itself said (XCLIENT's LOGIN, later AUTH) is not replaced by what follows from its address.
+        let login = Login { user, mechanism: extension.to_string(), origin };
+        let by_address = matches!(login.origin, Origin::Extension(_, Stage::Connect));
+        if by_address && self.forbidden.is_none() {
+            self.login_by_address = Some(login.clone());
+        }
         let said = |login: &Login| matches!(login.origin, Origin::Extension(_, Stage::Dialogue));
-        let keeps = matches!(origin, Origin::Extension(_, Stage::Connect)) && self.login.as_ref().is_some_and(said);
+        let keeps = by_address && self.login.as_ref().is_some_and(said);
         if self.forbidden.is_none() && !keeps {
-            self.login = Some(Login { user, mechanism: extension.to_string(), origin });
+            self.login = Some(login);
             self.mirror_login();
         }
     }

@@ -74,12 +74,14 @@ enum End {
 
 /// Sessions keep guests' instances this long after a command; what idles longer rests without them.
 const REST_AFTER: Duration = Duration::from_secs(1);
+/// How long a peer has to take what it is told when the server ends.
+const PARTING: Duration = Duration::from_secs(2);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// Holds one session to its end.
 pub async fn serve<S: Stream>(arrival: Arrival<S>, service: Arc<Service>) {
-    let Arrival { stream, peer, local, listener, stop } = arrival;
+    let Arrival { stream, peer, local, listener, mut stop } = arrival;
     let mut transport = Transport::Plain(stream);
     let Some(mut session) = open(peer, local, &listener, service).await else {
         let mut farewell = Vec::new();
@@ -88,20 +90,34 @@ pub async fn serve<S: Stream>(arrival: Arrival<S>, service: Arc<Service>) {
         return transport.close().await;
     };
     let end = match session.implicit_tls() {
-        Some(acceptor) => match transport.encrypt(&acceptor, HANDSHAKE).await {
-            Ok(tls) => {
+        Some(acceptor) => match until_stopped(&mut stop, transport.encrypt(&acceptor, HANDSHAKE)).await {
+            Some(Ok(tls)) => {
                 session.under_tls(tls);
                 converse(&mut session, &mut transport, stop).await
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 session.handshake_failed(&error);
                 End::Handshake
             }
+            None => End::Broken,
         },
         None => converse(&mut session, &mut transport, stop).await,
     };
     transport.close().await;
     session.end(end).await;
+}
+
+/// Does what depends on the peer alone, and gives it up a moment after the server was told to end: a peer that takes
+/// nothing, or never finishes a handshake, does not hold the end up.
+async fn until_stopped<T>(stop: &mut watch::Receiver<bool>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = async {
+            let _ = stop.wait_for(|stop| *stop).await;
+            tokio::time::sleep(PARTING).await;
+        } => None,
+    }
 }
 
 /// Opens the session, if its listener is still there. Addresses are bound a moment before the generation that wants them
@@ -135,7 +151,8 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
                 }
             }
             Step::Write(bytes) => {
-                if transport.write(&bytes, session.patience(Patience::Command)).await.is_err() {
+                let write = transport.write(&bytes, session.patience(Patience::Command));
+                if !matches!(until_stopped(&mut wait.stop, write).await, Some(Ok(()))) {
                     return End::Broken;
                 }
             }
@@ -159,18 +176,22 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
             Step::Abort => session.abort().await,
             Step::StartTls => {
                 let Some(acceptor) = session.acceptor() else { return End::Broken };
-                match transport.encrypt(&acceptor, HANDSHAKE).await {
-                    Ok(tls) => {
+                match until_stopped(&mut wait.stop, transport.encrypt(&acceptor, HANDSHAKE)).await {
+                    Some(Ok(tls)) => {
                         machine.secured();
                         session.secured(tls);
                     }
-                    Err(error) => {
+                    Some(Err(error)) => {
                         session.handshake_failed(&error);
                         return End::Handshake;
                     }
+                    None => return End::Broken,
                 }
             }
             Step::Close => return end,
+        }
+        for reply in machine.refusals() {
+            session.note_protocol(&reply);
         }
         if let Some(settings) = session.changed_settings() {
             machine.set_settings(settings);
@@ -215,6 +236,9 @@ impl Wait {
         let began = Instant::now();
         if renewed {
             self.deadline = began + session.patience(patience);
+        } else if began >= self.deadline {
+            // Also for a peer that never stops sending: its octets are always there before the clock is asked.
+            return Woken::Expired;
         }
         let mut rested = false;
         loop {

@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) recipients: Vec<(RecipientName, bool)>,
     /// The id to tell `accepted` hooks of, once the 250 is written.
     pub(super) accepted: Option<String>,
+    /// Messages accepted, whoever the client was.
+    pub(super) messages: u64,
     /// Messages begun, for their ids.
     pub(super) begun: u64,
     /// Set when a newer generation took the policy's place between commands, until the next command has been judged by
@@ -81,6 +83,7 @@ impl Session {
             incoming: None,
             recipients: Vec::new(),
             accepted: None,
+            messages: 0,
             begun: 0,
             moving: None,
             gone: BTreeSet::new(),
@@ -195,9 +198,8 @@ impl Session {
     /// The message scope is over.
     pub(super) fn reset(&mut self) {
         self.policy.forget_message();
-        self.recipients.clear();
+        self.end_transaction();
         let facts = self.facts_mut();
-        facts.transaction = None;
         facts.context.end_message();
         facts.context.unset(super::context::Scope::Connection, "message_rcpt_count");
     }
@@ -245,7 +247,7 @@ impl Session {
         true
     }
 
-    /// Goes over to the newest generation, before a command outside a transaction is looked at (DESIGN §4, hot reload).
+    /// Goes over to the newest generation, before a command outside a transaction is looked at.
     /// Where what decided at `connect` or `hello` is not what it was, it is asked again.
     pub(super) async fn move_on(&mut self) -> Moved {
         if !self.release() {
@@ -257,6 +259,7 @@ impl Session {
             return Moved::Stays;
         }
         tracing::debug!(session = &*self.facts.id, generation = self.generation, "asked again after a reload");
+        self.facts_mut().forget_hello();
         self.facts_mut().forget_connect();
         self.settle();
         let mut outcome = self.rule(Question::Connect, Phase::Connect).await;
@@ -282,6 +285,7 @@ impl Session {
     pub(super) async fn after_reply(&mut self) {
         if let Some(id) = self.accepted.take() {
             self.policy.accepted(&id, &mut self.facts).await;
+            self.end_transaction();
         }
     }
 
@@ -297,6 +301,13 @@ impl Session {
         if let Some(Ok(draft)) = self.incoming.take().map(Incoming::finish) {
             draft.discard().await;
         }
+        self.end_transaction();
+    }
+
+    /// There is no transaction any more; what is known of its message stays in the context until the next (Momentum).
+    pub(super) fn end_transaction(&mut self) {
+        self.recipients.clear();
+        self.facts_mut().transaction = None;
     }
 
     /// The end of the session.
@@ -309,7 +320,7 @@ impl Session {
         tracing::info!(
             session = &*self.facts.id,
             end = end.name(),
-            messages = self.facts.messages,
+            messages = self.messages,
             seconds = &*seconds,
             "session ended"
         );

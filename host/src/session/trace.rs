@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-/// An id that no other session of this state directory ever has: the microsecond it began, moved on where two begin in
-/// one, in Crockford's base 32. Ids sort by time.
+/// The microsecond the session began, moved on where two begin in one, in Crockford's base 32. Ids sort by time, and no two
+/// sessions have one unless the clock goes back over a restart; the spool refuses an id that is in use.
 pub fn session_id() -> Arc<str> {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = u64::try_from(since_epoch().as_micros()).unwrap_or(u64::MAX);

@@ -192,7 +192,9 @@ impl Commit<'_> {
 
     /// It is durable. The transaction is over.
     pub fn done(self, id: &str) {
-        self.server.answered().say(&reply::message_accepted(id));
+        let server = self.server.answered();
+        server.say(&reply::message_accepted(id));
+        server.committed = true;
     }
 
     /// It is not. The transaction is over.

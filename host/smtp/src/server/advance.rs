@@ -34,6 +34,7 @@ pub(super) enum Due {
 impl Server {
     pub(super) fn advance(&mut self) -> Due {
         self.fail_unanswered();
+        self.answering = false;
         loop {
             if self.output.len() > GROUP {
                 return Due::Write;
@@ -54,6 +55,11 @@ impl Server {
                 Phase::Commands => {
                     if !self.input.has_line(self.settings.limits.command_line) {
                         return self.read(Patience::Command);
+                    }
+                    // A message's 250 leaves before the next command is looked at: whoever waits for it, inside or
+                    // outside, waits for nothing else.
+                    if mem::take(&mut self.committed) && !self.output.is_empty() {
+                        return Due::Write;
                     }
                     if !mem::replace(&mut self.turned, true) {
                         return Due::Turn;

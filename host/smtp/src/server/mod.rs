@@ -42,7 +42,16 @@ pub struct Server {
     shut: Option<Refusal>,
     /// A question is with its owner.
     asked: Option<Asked>,
+    /// What is said now is an answer of the question's owner.
+    answering: bool,
+    /// A message was accepted, and its 250 has not left.
+    pub(crate) committed: bool,
+    /// What the machine itself refused, for whoever keeps a log.
+    refusals: Vec<Reply>,
 }
+
+/// Refusals kept for the log between two looks at them.
+const NOTED: usize = 32;
 
 /// What a question was about, in case it comes back unanswered.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +80,16 @@ impl Server {
             reset: false,
             shut: None,
             asked: None,
+            answering: false,
+            committed: false,
+            refusals: Vec::new(),
         }
+    }
+
+    /// What the machine refused by itself since this was last asked, for the log: what policy refuses, its owner knows.
+    /// At most 32 are kept.
+    pub fn refusals(&mut self) -> Vec<Reply> {
+        mem::take(&mut self.refusals)
     }
 
     /// Takes what the peer sent, after a [`Step::Read`].
@@ -200,6 +218,10 @@ impl Server {
 
     /// Queues a reply.
     pub(crate) fn say(&mut self, reply: &Reply) {
+        let own = !mem::take(&mut self.answering);
+        if own && reply.code() >= 400 && self.refusals.len() < NOTED {
+            self.refusals.push(reply.clone());
+        }
         reply.encode(&mut self.output);
         self.renewed = true;
     }
@@ -242,6 +264,7 @@ impl Server {
     /// The question was answered.
     pub(crate) fn answered(&mut self) -> &mut Self {
         self.asked = None;
+        self.answering = true;
         self
     }
 

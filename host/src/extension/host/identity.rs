@@ -84,6 +84,7 @@ impl Host for State {
 
     fn set_login(&mut self, user: Option<String>) -> wasmtime::Result<Result<(), Error>> {
         if let Some(user) = user.as_deref().filter(|user| !self.linked.grant.authenticates(user)) {
+            self.cross(user.len())?;
             return Ok(self.deny(Capability::Authentication, user));
         }
         self.identify("login", octets(&user), || Ok(Identity::Login(user.map(checked).transpose()?)))

@@ -23,6 +23,7 @@ mod interface;
 mod link;
 mod load;
 mod meter;
+mod missing;
 mod rack;
 mod roster;
 mod state;

@@ -4,7 +4,7 @@
 use super::interface::Hook;
 use super::load::{Declared, Linked};
 use super::rack::Rack;
-use crate::config::{Listener, Problem, Trust, Use};
+use crate::config::{Capability, Listener, Problem, Trust, Use};
 use crate::session::facts::Facts;
 use crate::session::policy::{Offers, Standing};
 use ipnet::IpNet;
@@ -149,15 +149,12 @@ pub fn check(listener: &Listener, entries: &[(&Use, Arc<Entry>)]) -> Vec<Problem
 /// `peers` is the whole trust there is in a verb that does something, and in a login without AUTH.
 fn check_peers(listener: &Listener, entry: &Use, this: &Entry, problems: &mut Vec<Problem>) {
     let verb = !this.declared.verbs.is_empty() && this.linked.grant.beyond_session();
-    let greets = this.hooks.contains(&Hook::Connect) || this.hooks.contains(&Hook::Hello);
-    let login = greets && this.linked.grant.has(crate::config::Capability::Authentication);
-    if !verb && !login {
-        return;
-    }
-    let what = if verb {
-        "declares a verb and is granted more than `session`"
-    } else {
-        "is granted `authentication` and asked at connect or hello"
+    let greets = [Hook::Connect, Hook::Hello].into_iter().find(|hook| this.hooks.contains(hook));
+    let login = greets.filter(|_| this.linked.grant.has(Capability::Authentication));
+    let what = match (verb, login) {
+        (true, _) => "declares a verb and is granted more than `session`".to_owned(),
+        (false, Some(hook)) => format!("is granted `authentication` at {}", hook.name()),
+        (false, None) => return,
     };
     let name = &entry.extension;
     match &entry.peers {

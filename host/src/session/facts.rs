@@ -113,7 +113,7 @@ pub struct Facts {
     /// Who is authenticated.
     pub login: Option<Login>,
     /// What `connect` hooks said of it, which stays when what the client itself said goes.
-    login_by_address: Option<Login>,
+    pub(super) login_by_address: Option<Login>,
     /// Where authentication was forbidden, which holds until the client changes.
     pub forbidden: Option<Stage>,
     /// Names and values.
@@ -188,43 +188,6 @@ impl Facts {
         identities
     }
 
-    /// The client said XCLIENT or its like: everything starts over as for a new connection from the client now named
-    /// (docs/architecture.md, rule 5). What is not named stays, but for HELO, protocol and login (Postfix).
-    pub fn restart(&mut self, identities: Vec<Identity>, extension: &Arc<str>) {
-        self.client.helo = None;
-        self.client.esmtp = false;
-        self.client_changed();
-        self.context.retain(|_, origin| *origin == Origin::Tls);
-        self.messages = 0;
-        self.recipients = 0;
-        self.name_client(identities, extension);
-    }
-
-    /// The client said XREMOTEIP or its like: the session goes on, as the client now named (docs/architecture.md, rule 3). What follows
-    /// from the old client goes; what the peer said stays.
-    pub fn rename(&mut self, identities: Vec<Identity>, extension: &Arc<str>) {
-        if identities.iter().any(|identity| matches!(identity, Identity::Addr(_))) {
-            self.client.endpoint.port = None;
-            self.client.name = HostName::Unavailable;
-        }
-        self.client_changed();
-        self.forget_connect();
-        self.name_client(identities, extension);
-    }
-
-    /// TLS is up. What the peer said in the clear goes; what follows from the address stays (RFC 3207 4.2; docs/architecture.md, rule 6).
-    pub fn secured(&mut self, tls: tls::Facts) {
-        self.client.helo = None;
-        self.client.esmtp = false;
-        let stays = |origin: &Origin| !matches!(origin, Origin::Extension(_, Stage::Dialogue | Stage::Hello));
-        self.context.retain(|name, origin| stays(origin) && !name.starts_with("ehlo_"));
-        if self.login.as_ref().is_some_and(|login| !stays(&login.origin)) {
-            self.login = self.login_by_address.clone();
-        }
-        self.tls(tls);
-        self.mirror_login();
-    }
-
     /// Writes what is known of TLS into the context (Momentum's `tls*` names).
     pub fn tls(&mut self, tls: tls::Facts) {
         let bits = tls.cipher_bits.to_string();
@@ -234,20 +197,6 @@ impl Facts {
             self.context.set(Scope::Connection, name, value, Origin::Tls);
         }
         self.tls = Some(tls);
-    }
-
-    /// What `connect` hooks and the configuration said goes, because they are asked and read anew.
-    pub fn forget_connect(&mut self) {
-        let connect = |origin: &Origin| matches!(origin, Origin::Extension(_, Stage::Connect) | Origin::Listener);
-        self.context.retain(|_, origin| !connect(origin));
-        self.login_by_address = None;
-        if self.login.as_ref().is_some_and(|login| connect(&login.origin)) {
-            self.login = None;
-        }
-        if self.forbidden == Some(Stage::Connect) {
-            self.forbidden = None;
-        }
-        self.mirror_login();
     }
 
     /// The extension that gave the login, and the user.
@@ -261,19 +210,6 @@ impl Facts {
     /// The login goes.
     pub fn forget_login(&mut self) {
         self.login = None;
-        self.mirror_login();
-    }
-
-    /// What `hello` hooks said goes, because they are asked anew.
-    pub fn forget_hello(&mut self) {
-        let hello = |origin: &Origin| matches!(origin, Origin::Extension(_, Stage::Hello));
-        self.context.retain(|_, origin| !hello(origin));
-        if self.login.as_ref().is_some_and(|login| hello(&login.origin)) {
-            self.login = None;
-        }
-        if self.forbidden == Some(Stage::Hello) {
-            self.forbidden = None;
-        }
         self.mirror_login();
     }
 
@@ -332,44 +268,7 @@ impl Facts {
         self.count("connection_message_count", self.messages);
     }
 
-    fn client_changed(&mut self) {
-        self.login = None;
-        self.login_by_address = None;
-        self.forbidden = None;
-        self.mirror_login();
-    }
-
-    fn name_client(&mut self, identities: Vec<Identity>, extension: &Arc<str>) {
-        for identity in identities {
-            match identity {
-                Identity::Addr(address) => self.client.endpoint.address = address.map(|ip| ip.to_canonical()),
-                Identity::Port(port) => self.client.endpoint.port = port,
-                Identity::Name(name) => self.client.name = name,
-                Identity::Proto(esmtp) => self.client.esmtp = esmtp,
-                Identity::DestAddr(address) => self.destination.address = address.map(|ip| ip.to_canonical()),
-                Identity::DestPort(port) => self.destination.port = port,
-                Identity::Helo(helo) => {
-                    match &helo {
-                        Some(domain) => {
-                            self.context.set(Scope::Connection, "ehlo_domain", domain, Origin::Host);
-                        }
-                        None => self.context.unset(Scope::Connection, "ehlo_domain"),
-                    }
-                    self.context.unset(Scope::Connection, "ehlo_string");
-                    self.client.helo = helo;
-                }
-                Identity::Login(user) => {
-                    self.login = None;
-                    if let Some(user) = user {
-                        self.log_in(user, extension, Origin::Extension(extension.clone(), Stage::Dialogue));
-                    }
-                }
-            }
-        }
-        self.mirror_login();
-    }
-
-    fn log_in(&mut self, user: String, extension: &Arc<str>, origin: Origin) {
+    pub(super) fn log_in(&mut self, user: String, extension: &Arc<str>, origin: Origin) {
         // What the client itself said (XCLIENT's LOGIN, later AUTH) is not replaced by what follows from its address.
         let login = Login { user, mechanism: extension.to_string(), origin };
         let by_address = matches!(login.origin, Origin::Extension(_, Stage::Connect));
@@ -384,7 +283,7 @@ impl Facts {
         }
     }
 
-    fn mirror_login(&mut self) {
+    pub(super) fn mirror_login(&mut self) {
         let user = self.login.as_ref().map(|login| login.user.clone());
         let status = match (&user, self.forbidden.is_some()) {
             (_, true) => Some("fail"),

@@ -12,6 +12,7 @@ mod commit;
 pub mod context;
 pub mod facts;
 pub mod generation;
+mod identity;
 pub mod message;
 pub mod policy;
 mod relay;

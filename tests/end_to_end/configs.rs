@@ -32,6 +32,24 @@ relay.domains = [\"example.test\"]
     )
 }
 
+/// A server with these listeners, and whatever tables are to follow; `xdumpcontext` is there to be used, and everything is
+/// discarded.
+pub fn listeners(listeners: &str) -> String {
+    format!(
+        r#"{listeners}
+[server]
+hostname = "mx.example.test"
+state-dir = "state"
+
+[extension.xdumpcontext]
+component = "builtin:xdumpcontext"
+
+[[route]]
+to = "discard:"
+"#
+    )
+}
+
 /// The keys of a listener that speaks TLS by `tls/cert.pem` and `tls/key.pem`.
 pub fn tls(mode: &str) -> String {
     format!("tls.mode = \"{mode}\"\ntls.certificates = [{{ chain = \"tls/cert.pem\", key = \"tls/key.pem\" }}]\n")

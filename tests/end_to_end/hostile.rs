@@ -7,6 +7,7 @@
 mod budgets;
 mod load;
 
+use crate::configs::listeners as config;
 use pillarbox_tests::{Client, Event, Server};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -217,22 +218,6 @@ relay.domains = ["example.test"]
 use = "xdumpcontext"
 grant.context-read = true
 "#;
-
-fn config(listeners: &str) -> String {
-    format!(
-        r#"{listeners}
-[server]
-hostname = "mx.example.test"
-state-dir = "state"
-
-[extension.xdumpcontext]
-component = "builtin:xdumpcontext"
-
-[[route]]
-to = "discard:"
-"#
-    )
-}
 
 /// `hostile` under a name of its own.
 fn extension(name: &str, at: &str, act: &str, more: &str) -> String {

@@ -8,24 +8,8 @@ mod load;
 mod refused;
 mod rights;
 
+use crate::configs::listeners as config;
 use pillarbox_tests::{Client, Event, Server};
-
-/// A server with these listeners, of which `test` mostly is the one that matters.
-fn config(listeners: &str) -> String {
-    format!(
-        r#"{listeners}
-[server]
-hostname = "mx.example.test"
-state-dir = "state"
-
-[extension.xdumpcontext]
-component = "builtin:xdumpcontext"
-
-[[route]]
-to = "discard:"
-"#
-    )
-}
 
 /// A listener with these lines and entries, and XDUMPCONTEXT.
 fn listener(name: &str, lines: &str, entries: &str) -> String {

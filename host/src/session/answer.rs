@@ -2,6 +2,7 @@
 //!
 //! Nothing here writes to the peer. An answer consumes the question, and the machine finds the words.
 
+use super::commit::pairs;
 use super::facts::{Phase, Transaction};
 use super::generation::{Judgement, RecipientName};
 use super::policy::{Answer, ClientChange, Outcome, Question};
@@ -134,11 +135,8 @@ impl Session {
         self.reset();
         let facts = self.facts_mut();
         facts.begin_message((&parts.0, &parts.1), &line);
-        facts.transaction = Some(Transaction {
-            sender: sender.clone(),
-            parameters: parameters.iter().map(|parameter| (parameter.name.clone(), parameter.value.clone())).collect(),
-            recipients: Vec::new(),
-        });
+        facts.transaction =
+            Some(Transaction { sender: sender.clone(), parameters: pairs(&parameters), recipients: Vec::new() });
         let outcome = self.rule(Question::Mail { sender: &sender, parameters: &parameters }, Phase::Mail).await;
         match outcome {
             Outcome::Pass => ask.accept(),

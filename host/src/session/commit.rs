@@ -150,6 +150,7 @@ impl Session {
     }
 }
 
-fn pairs(parameters: &[pillarbox_smtp::Parameter]) -> Vec<(String, Option<String>)> {
+/// Parameters as names and values, which is how they are kept and shown.
+pub(super) fn pairs(parameters: &[pillarbox_smtp::Parameter]) -> Vec<(String, Option<String>)> {
     parameters.iter().map(|parameter| (parameter.name.clone(), parameter.value.clone())).collect()
 }

@@ -199,10 +199,10 @@ impl Facts {
         self.tls = Some(tls);
     }
 
-    /// The extension that gave the login, and the user.
-    pub fn given_login(&self) -> Option<(&str, &str)> {
+    /// The extension that gave the login, and the login.
+    pub fn given_login(&self) -> Option<(&str, &Login)> {
         match self.login.as_ref()? {
-            Login { user, origin: Origin::Extension(name, _), .. } => Some((name, user)),
+            login @ Login { origin: Origin::Extension(name, _), .. } => Some((name, login)),
             _ => None,
         }
     }

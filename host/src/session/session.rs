@@ -239,7 +239,7 @@ impl Session {
         let there = self.policy.offers(&self.facts).verbs;
         self.gone.retain(|verb| !there.contains_key(verb));
         let (policy, facts) = (&self.policy, &self.facts);
-        if facts.given_login().is_some_and(|(extension, user)| !policy.vouches(extension, user, facts)) {
+        if facts.given_login().is_some_and(|(extension, login)| !policy.vouches(extension, login, facts)) {
             before.lost_login = true;
             Arc::make_mut(&mut self.facts).forget_login();
         }

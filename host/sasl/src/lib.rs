@@ -1,38 +1,40 @@
-//! SASL mechanisms as a machine: responses in, steps out. No sockets, no clock, no randomness, no users.
+//! SASL (RFC 4422) for a server, as a machine: responses in, steps out.
+//!
+//! The crate knows the mechanisms and nothing else: no socket, no clock, no randomness, no users. Whoever runs the
+//! exchange carries octets (base64 is the protocol's matter, not SASL's), gives the nonce, looks users up, and obeys:
+//!
+//! ```text
+//! let mut exchange = Exchange::begin(mechanism, terms);
+//! let mut step = exchange.respond(initial_response);
+//! loop {
+//!     match step {
+//!         Challenge   send it; `respond` with what the client answers
+//!         Lookup      find the verifier of this user, or make one up; `verified`
+//!         Password    the end of the exchange: whether the password is right is for the caller to find
+//!         Success     the end: this user has proven who it is
+//!         Failure     the end: it has not, or what it said cannot be understood
+//!     }
+//! }
+//! ```
+//!
+//! **What always holds.** Nothing a peer sends makes the machine panic, and what it holds is bounded by what one response
+//! may be. After the end every response is a failure. User names come out prepared (RFC 4013), without control
+//! characters, and are never empty. Secrets are never printed, and compared in constant time.
 
-use std::fmt;
+#![forbid(unsafe_code)]
 
-/// A text that is never printed.
-#[derive(Clone)]
-pub struct Secret(String);
+mod exchange;
+mod external;
+mod login;
+mod mechanism;
+mod plain;
+mod preparation;
+mod scram;
+mod secret;
+mod verifier;
 
-impl Secret {
-    /// Takes it into keeping.
-    pub fn new(text: String) -> Secret {
-        Secret(text)
-    }
-
-    /// The text.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-/// What SCRAM-SHA-256 keeps of a password (RFC 5802).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verifier {
-    /// The salt.
-    pub salt: Vec<u8>,
-    /// The iteration count.
-    pub iterations: u32,
-    /// StoredKey.
-    pub stored_key: [u8; 32],
-    /// ServerKey.
-    pub server_key: [u8; 32],
-}
+pub use exchange::{Exchange, Failure, Step, Terms};
+pub use mechanism::Mechanism;
+pub use preparation::{FIELD, PreparationError, prepare_password, prepare_user};
+pub use secret::Secret;
+pub use verifier::{ITERATIONS, Verifier, VerifierError};

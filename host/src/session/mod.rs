@@ -77,8 +77,6 @@ enum End {
 const REST_AFTER: Duration = Duration::from_secs(1);
 /// How long a peer has to take what it is told when the server ends.
 const PARTING: Duration = Duration::from_secs(2);
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// Holds one session to its end.
 pub async fn serve<S: Stream>(arrival: Arrival<S>, service: Arc<Service>) {
@@ -91,7 +89,7 @@ pub async fn serve<S: Stream>(arrival: Arrival<S>, service: Arc<Service>) {
         return transport.close().await;
     };
     let end = match session.implicit_tls() {
-        Some(acceptor) => match until_stopped(&mut stop, transport.encrypt(&acceptor, HANDSHAKE)).await {
+        Some(acceptor) => match until_stopped(&mut stop, transport.encrypt(&acceptor)).await {
             Some(Ok(tls)) => {
                 session.under_tls(tls);
                 converse(&mut session, &mut transport, stop).await
@@ -177,7 +175,7 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
             Step::Abort => session.abort().await,
             Step::StartTls => {
                 let Some(acceptor) = session.acceptor() else { return End::Broken };
-                match until_stopped(&mut wait.stop, transport.encrypt(&acceptor, HANDSHAKE)).await {
+                match until_stopped(&mut wait.stop, transport.encrypt(&acceptor)).await {
                     Some(Ok(tls)) => {
                         machine.secured();
                         session.secured(tls);

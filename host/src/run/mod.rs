@@ -252,7 +252,7 @@ impl Server {
     }
 
     async fn reload_now(&self) -> Result<String, Refused> {
-        let mut prepared = prepare(&self.choice, &self.runtime).await?;
+        let prepared = prepare(&self.choice, &self.runtime).await?;
         let (old, old_rows, old_tls) = {
             let serving = self.serving();
             (serving.config.clone(), serving.rows.clone(), serving.tls.clone())
@@ -263,10 +263,10 @@ impl Server {
         if prepared.config.server.instances != old.server.instances {
             return Err(Refused::Restart("server.instances"));
         }
-        for (name, acceptor) in &mut prepared.tls {
+        for (name, acceptor) in &prepared.tls {
             match old_tls.get(name) {
                 // The same certificates: tickets that clients hold stay good.
-                Some(before) if before.fingerprint() == acceptor.fingerprint() => *acceptor = before.clone(),
+                Some(before) if before.fingerprint() == acceptor.fingerprint() => acceptor.inherit(before),
                 // Starting with an expired certificate is better than not starting; changing to one is a mistake.
                 _ => refuse_expired(acceptor)?,
             }

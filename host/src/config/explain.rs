@@ -52,8 +52,34 @@ impl Listener {
             let (source, place) = self.written.find(&key, client);
             Explained { key, value, source, place }
         };
-        relay.chain(context).chain(limits).map(explained).collect()
+        let explained = relay.chain(context).chain(limits).map(explained);
+        explained.flat_map(|one| if one.key == CONNECTIONS { self.connections(client) } else { vec![one] }).collect()
     }
+
+    /// The one limit that does not take the place of a wider one: what a network has is counted within what its listener
+    /// has, so all of them hold.
+    fn connections(&self, client: Option<IpAddr>) -> Vec<Explained> {
+        let own = (None, self.rules.limits.connections);
+        let blocks = self.peers.iter().rev().filter_map(|block| Some((Some(block.network), block.limits.connections?)));
+        let bounds = std::iter::once(own).chain(blocks.filter(|(network, _)| holds(*network, client)));
+        let explained = |(network, count): (Option<IpNet>, u32)| {
+            let (source, place) = match (self.written.at(CONNECTIONS, network), network) {
+                (None, _) => (Provenance::Default, None),
+                (place, None) => (Provenance::Listener, place),
+                (place, Some(network)) => (Provenance::Peer(network), place),
+            };
+            Explained { key: CONNECTIONS.to_owned(), value: count.to_string(), source, place }
+        };
+        bounds.map(explained).collect()
+    }
+}
+
+const CONNECTIONS: &str = "limits.connections";
+
+/// Whether what stands at `network` holds for `client`; what stands at none holds for everybody.
+fn holds(network: Option<IpNet>, client: Option<IpAddr>) -> bool {
+    let client = client.map(|address| address.to_canonical());
+    network.is_none_or(|network| client.is_some_and(|client| network.contains(&client)))
 }
 
 fn listed(items: &[impl fmt::Display]) -> String {
@@ -79,17 +105,19 @@ impl Written {
 
     /// Who among those that hold `client` said `key`: the narrowest network, and the listener when there is none.
     fn find(&self, key: &str, client: Option<IpAddr>) -> (Provenance, Option<Place>) {
-        let client = client.map(|address| address.to_canonical());
-        let holds = |network: Option<IpNet>| {
-            network.is_none_or(|network| client.is_some_and(|client| network.contains(&client)))
-        };
-        let places = self.places.get(key).into_iter().flatten().filter(|(network, _)| holds(*network));
+        let places = self.places.get(key).into_iter().flatten().filter(|(network, _)| holds(*network, client));
         // None is less than every prefix.
         match places.max_by_key(|(network, _)| network.map(|network| network.prefix_len())) {
             None => (Provenance::Default, None),
             Some((None, place)) => (Provenance::Listener, Some(*place)),
             Some((Some(network), place)) => (Provenance::Peer(*network), Some(*place)),
         }
+    }
+
+    /// Where `key` stands in the block of `network`, or among the listener's own.
+    fn at(&self, key: &str, network: Option<IpNet>) -> Option<Place> {
+        let mut places = self.places.get(key).into_iter().flatten();
+        places.find(|(written, _)| *written == network).map(|(_, place)| *place)
     }
 }
 
@@ -113,6 +141,7 @@ context.pathway = "internal"
 [listener.edge.peer."10.1.0.0/16"]
 relay.domains = []
 limits.recipients = 50
+limits.connections = 5
 "#;
 
     fn explained(client: Option<&str>) -> (Vec<Explained>, Source) {
@@ -154,6 +183,19 @@ limits.recipients = 50
             let place = found.place.map(|place| source.line(place));
             assert_eq!((&*found.value, found.source, place), (value, from, line), "{client:?} {key}");
         }
+    }
+
+    #[test]
+    fn connections_of_a_network_count_within_those_of_the_listener() {
+        let bounds = |client| {
+            let (all, _) = explained(client);
+            let bounds = all.into_iter().filter(|explained| explained.key == "limits.connections");
+            bounds.map(|explained| (explained.value, explained.source)).collect::<Vec<_>>()
+        };
+        let own = ("1000".to_owned(), Provenance::Default);
+        assert_eq!(bounds(Some("10.9.9.9")), std::slice::from_ref(&own));
+        let narrow = ("5".to_owned(), Provenance::Peer("10.1.0.0/16".parse().unwrap()));
+        assert_eq!(bounds(Some("10.1.2.3")), [own, narrow]);
     }
 
     #[test]

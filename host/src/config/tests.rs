@@ -62,6 +62,19 @@ fn good_and_shipped_configurations_are_accepted() {
     }
 }
 
+/// Who sends mail to anywhere has logged in, and logins are taken under TLS alone.
+#[test]
+fn submission_takes_mail_from_users_under_tls_alone() {
+    let config = Config::parse(source(&repository("config/submission.toml"))).unwrap();
+    let modes = config.listeners.values().map(|listener| (listener.address[0].port(), listener.tls.mode));
+    assert_eq!(modes.collect::<Vec<_>>(), [(587, TlsMode::Required), (465, TlsMode::Implicit)]);
+    for listener in config.listeners.values() {
+        let Relay { domains, hosts, authenticated } = &listener.rules.relay;
+        assert!(domains.is_empty() && hosts.is_empty() && *authenticated && listener.peers.is_empty());
+        assert!(listener.auth.users.is_some() && !listener.auth.without_tls);
+    }
+}
+
 /// What a key in the embedded default looks like when it is commented out: no blank behind the `#`.
 fn uncommented(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix('#') {

@@ -105,13 +105,16 @@ fn holding(config: &Config, peer: Peer, only: Option<&str>) -> Result<String, Fa
 fn hold(text: &mut String, config: &Config, listener: &Listener, client: Option<IpAddr>) {
     let addresses: Vec<String> = listener.address.iter().map(ToString::to_string).collect();
     let _ = writeln!(text, "[listener.{}] on {}", listener.name, addresses.join(" "));
-    let _ = writeln!(text, "protocol {}, TLS {}", listener.protocol.name(), listener.tls.mode.name());
+    let users = listener.auth.users.as_ref().map(|users| format!(", users {}", users.display())).unwrap_or_default();
+    let _ = writeln!(text, "protocol {}, TLS {}{users}", listener.protocol.name(), listener.tls.mode.name());
     let proxy = listener
         .proxy
         .as_ref()
         .filter(|proxy| client.is_some_and(|client| proxy.from.iter().any(|network| network.contains(&client))));
     if proxy.is_some() {
-        text.push_str("must send a PROXY header; for the client it names holds what is shown for that address\n");
+        text.push_str(
+            "must send a PROXY header; then holds what is shown for the address it names, or for `unknown`\n",
+        );
     }
     text.push('\n');
     let rules = listener.explain(client).into_iter().flat_map(|explained| {
@@ -242,6 +245,7 @@ peers = ["10.1.0.0/16", "192.0.2.1"]
 [listener.inside]
 address = ["127.0.0.1:24"]
 protocol = "lmtp"
+auth = { users = "users", without-tls = true }
 [extension.xclient]
 component = "builtin:xclient"
 [extension.policy]
@@ -314,7 +318,7 @@ component = "policy.wasm"
         let text = holding(&config(), Peer::Unknown, None).unwrap();
         assert!(
             text.contains("\n[listener.edge] on ")
-                && text.contains("\n[listener.inside] on 127.0.0.1:24\nprotocol lmtp")
+                && text.contains("\n[listener.inside] on 127.0.0.1:24\nprotocol lmtp, TLS off, users /users\n")
         );
         let error = holding(&config(), Peer::Unknown, Some("egde")).unwrap_err().to_string();
         assert_eq!(error, "there is no listener `egde`; there are `edge`, `inside`");

@@ -117,19 +117,9 @@ impl Tls {
         let most = handshakes.map_or(Some(off.handshakes), |it| it.count(1..=100_000));
 
         // Whether they fit each other can be said when both were read.
-        if let (Some(chosen), Some(pairs)) = (chosen, &pairs) {
-            let written = certificates.filter(|value| !is_empty_list(*value));
-            match (chosen, written) {
-                (TlsMode::Off, Some(certificates)) if !pairs.is_empty() => certificates.note(
-                    Problem::at(certificates.key, "certificates without TLS")
-                        .help("add `tls.mode = \"starttls\"`, \"required\" or \"implicit\", or leave them out"),
-                ),
-                (TlsMode::Starttls | TlsMode::Required | TlsMode::Implicit, None) => value.note(
-                    Problem::at(mode.map_or(value.key, |mode| mode.place), "TLS without a certificate")
-                        .help("add `tls.certificates = [{ chain = \"tls/cert.pem\", key = \"tls/key.pem\" }]`"),
-                ),
-                _ => {}
-            }
+        if let (Some(chosen), Some(_)) = (chosen, &pairs) {
+            let place = mode.map_or(value.key, |mode| mode.place);
+            check_certificates(value, chosen, place, certificates.filter(|value| !is_empty_list(*value)));
         }
         if chosen == Some(TlsMode::Off) {
             for useless in [clients, authorities, timeout, handshakes].into_iter().flatten() {
@@ -149,6 +139,21 @@ impl Tls {
             handshakes: most?,
             place: value.key,
         })
+    }
+}
+
+/// Without a certificate there is no TLS, and without TLS no use for one. `place` is where the mode was chosen.
+fn check_certificates(tls: Value<'_>, chosen: TlsMode, place: Place, certificates: Option<Value<'_>>) {
+    match (chosen, certificates) {
+        (TlsMode::Off, Some(certificates)) => certificates.note(
+            Problem::at(certificates.key, "certificates without TLS")
+                .help("add `tls.mode = \"starttls\"`, \"required\" or \"implicit\", or leave them out"),
+        ),
+        (TlsMode::Starttls | TlsMode::Required | TlsMode::Implicit, None) => tls.note(
+            Problem::at(place, "TLS without a certificate")
+                .help("add `tls.certificates = [{ chain = \"tls/cert.pem\", key = \"tls/key.pem\" }]`"),
+        ),
+        _ => {}
     }
 }
 

@@ -9,7 +9,7 @@ mod users;
 
 pub use prepare::{Prepared, Refused, control_socket, prepare, read};
 
-use crate::auth::{Attempts, Hashing};
+use crate::auth::{Attempts, Hashing, Users};
 use crate::cli::ConfigChoice;
 use crate::config::{self, Config, LogFormat};
 use crate::control::{BoxFuture, Control, ControlError, Operator, ReloadStatus, SOCKET, Status};
@@ -150,6 +150,7 @@ impl Server {
             spool: spool.clone(),
             counters: counters.clone(),
             attempts: Attempts::new(),
+            nobody: Arc::new(Users::none().map_err(|error| StartError::System("random octets", error.into()))?),
             hashing: Hashing::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
         };
         let server = Arc::new(Server {

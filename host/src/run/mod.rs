@@ -320,7 +320,7 @@ struct Sessions(Arc<Service>);
 
 impl Serve for Sessions {
     fn serve(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let Accepted { stream, peer, local, listener, stop } = accepted;
+        let Accepted { stream, peer, local, via: _, listener, stop } = accepted;
         Box::pin(session::serve(Arrival { stream, peer, local, listener, stop }, self.0.clone()))
     }
 }

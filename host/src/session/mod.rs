@@ -20,6 +20,7 @@ mod relay;
 mod session;
 mod trace;
 mod transport;
+pub mod via;
 
 use crate::observe::Counters;
 use crate::spool::Spool;

@@ -12,7 +12,7 @@
 //! - [`run`] and [`report`]: what the binary does, and what it says of configurations and components; they name every room.
 //! - [`listener`]: sockets, and who is let in. [`extension`]: guests. [`control`]: the socket for orders.
 //! - [`session`]: one connection. [`delivery`]: messages on their way out.
-//! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes.
+//! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes. [`dns`]: names of clients.
 //! - [`config`]: what the operator wrote. [`observe`]: the log and the counters.
 //! - `pillarbox_smtp`: the protocol, a crate of its own.
 
@@ -22,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod delivery;
+pub mod dns;
 pub mod extension;
 pub mod listener;
 pub mod observe;

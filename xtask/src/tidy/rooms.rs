@@ -4,7 +4,7 @@ use super::code;
 
 /// The rooms, step by step, from the ground up.
 const STEPS: [&[&str]; 4] =
-    [&["config", "observe"], &["spool", "tls"], &["session", "delivery"], &["listener", "extension", "control"]];
+    [&["config", "observe"], &["dns", "spool", "tls"], &["session", "delivery"], &["listener", "extension", "control"]];
 
 /// Above them: these, and the files that lie directly in `host/src`. They name every room, and no room names them.
 const TOP: [&str; 1] = ["run"];

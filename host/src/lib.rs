@@ -13,8 +13,9 @@
 //! - [`listener`]: sockets, and who is let in. [`extension`]: guests. [`control`]: the socket for orders.
 //! - [`session`]: one connection. [`delivery`]: messages on their way out.
 //! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes. [`auth`]: users and their passwords.
+//!   [`dns`]: names of clients.
 //! - [`config`]: what the operator wrote. [`observe`]: the log and the counters.
-//! - `pillarbox_smtp` and `pillarbox_sasl`: the protocols, each a crate of its own.
+//! - `pillarbox_smtp`, `pillarbox_sasl` and `pillarbox_proxy`: the protocols, each a crate of its own.
 
 #![deny(unsafe_code)]
 
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod delivery;
+pub mod dns;
 pub mod extension;
 pub mod listener;
 pub mod observe;

@@ -1,9 +1,10 @@
 //! The binary `pillarbox`: reads the command line, does what it says, and turns what happened into an exit code.
 
-use pillarbox::cli::{Cli, Command, ConfigChoice, ExitCode, ExtensionCommand, ServerArgs};
+use pillarbox::cli::{Cli, Command, ConfigChoice, ExitCode, ExtensionCommand, ServerArgs, UserCommand};
 use pillarbox::control::{self, AskError, Request, Response};
-use pillarbox::{observe, report, run};
-use std::path::Path;
+use pillarbox::{observe, report, run, user};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 fn main() -> ExitCode {
     let cli = Cli::from_command_line(pillarbox::extension::RUNTIME);
@@ -11,6 +12,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(args.choose()),
         Command::Check(args) => check(&args.choose()),
         Command::Extension(ExtensionCommand::Inspect { file }) => inspect(&file),
+        Command::User(command) => edit_users(&command),
         Command::Reload(server) => ask(&server, Request::Reload, false),
         Command::Status { server, json } => ask(&server, Request::Status, json),
     }
@@ -50,6 +52,27 @@ fn inspect(file: &Path) -> ExitCode {
             Err(error) => complain(&*error, ExitCode::Refused),
         }
     })
+}
+
+fn edit_users(command: &UserCommand) -> ExitCode {
+    let file = match &command.users().file {
+        Some(file) => file.clone(),
+        None => match users_files(&command.users().choose()).map(user::only) {
+            Ok(Ok(file)) => file,
+            Ok(Err(error)) => return complain(&error, ExitCode::Refused),
+            Err(error) => return complain(&error, ExitCode::Refused),
+        },
+    };
+    match user::carry_out(command, &file) {
+        Ok(text) => say(&text),
+        Err(error) => complain(&error, error.exit_code()),
+    }
+}
+
+/// The files that `auth.users` of this configuration's listeners names.
+fn users_files(choice: &ConfigChoice) -> Result<BTreeSet<PathBuf>, run::Refused> {
+    // No listener has `auth.users` yet; when one has, it is collected here.
+    run::read(choice).map(|_config| BTreeSet::new())
 }
 
 fn ask(server: &ServerArgs, request: Request, json: bool) -> ExitCode {

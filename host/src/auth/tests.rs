@@ -181,6 +181,7 @@ async fn a_password_is_right_or_wrong() {
         ("tom", "\u{e000}", Checked::Wrong),
         // The one whose password is compared for the work's sake has it; who is unknown has not.
         ("nobody", "pencil", Checked::Wrong),
+        ("nobody", "password", Checked::Wrong),
         ("", "pencil", Checked::Wrong),
     ];
     for (user, password, expected) in cases {

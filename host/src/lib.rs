@@ -9,7 +9,8 @@
 //!
 //! **The rooms**, from the roof down; each may name only rooms on lower steps:
 //!
-//! - [`run`] and [`report`]: what the binary does, and what it says of configurations and components; they name every room.
+//! - [`run`], [`report`] and [`user`]: what the binary does, what it says of configurations and components, and who may log
+//!   in; they name every room.
 //! - [`listener`]: sockets, and who is let in. [`extension`]: guests. [`control`]: the socket for orders.
 //! - [`session`]: one connection. [`delivery`]: messages on their way out.
 //! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes. [`auth`]: users and their passwords.
@@ -33,3 +34,4 @@ pub mod run;
 pub mod session;
 pub mod spool;
 pub mod tls;
+pub mod user;

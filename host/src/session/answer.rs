@@ -141,8 +141,12 @@ impl Session {
         self.begin_transaction();
         let facts = self.facts_mut();
         facts.begin_message((&parts.0, &parts.1), &line);
-        facts.transaction =
-            Some(Transaction { sender: sender.clone(), parameters: pairs(&parameters), recipients: Vec::new(), smtputf8 });
+        facts.transaction = Some(Transaction {
+            sender: sender.clone(),
+            parameters: pairs(&parameters),
+            recipients: Vec::new(),
+            smtputf8,
+        });
         let outcome = self.rule(Question::Mail { sender: &sender, parameters: &parameters }, Phase::Mail).await;
         match outcome {
             Outcome::Pass => ask.accept(),

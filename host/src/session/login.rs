@@ -310,7 +310,14 @@ impl Session {
 
     fn too_many(&self, mechanism: &str, what: &'static str) -> Refusal {
         let client = self.facts.client_address();
-        tracing::info!(session = &*self.facts.id, mechanism, limit = "auth-failures", of = what, client = &*client, "refused");
+        tracing::info!(
+            session = &*self.facts.id,
+            mechanism,
+            limit = "auth-failures",
+            of = what,
+            client = &*client,
+            "refused"
+        );
         reply::too_many_failures()
     }
 

@@ -172,10 +172,13 @@ mod tests {
         [&[tag, 0x82], &length[..], content].concat()
     }
 
-    /// A name of these parts, each of one or more kinds with tag and octets of the value.
-    fn name(parts: &[&[(&[u8], u8, &[u8])]]) -> Vec<u8> {
-        let pair = |(oid, tag, value): &(&[u8], u8, &[u8])| der(0x30, &[oid.to_vec(), der(*tag, value)].concat());
-        let part = |pairs: &&[(&[u8], u8, &[u8])]| der(0x31, &pairs.iter().map(pair).collect::<Vec<_>>().concat());
+    /// A kind, and the tag and the octets of its value.
+    type Pair<'a> = (&'a [u8], u8, &'a [u8]);
+
+    /// A name of these parts, each of one or more pairs.
+    fn name(parts: &[&[Pair<'_>]]) -> Vec<u8> {
+        let pair = |(oid, tag, value): &Pair<'_>| der(0x30, &[oid.to_vec(), der(*tag, value)].concat());
+        let part = |pairs: &&[Pair<'_>]| der(0x31, &pairs.iter().map(pair).collect::<Vec<_>>().concat());
         der(0x30, &parts.iter().map(part).collect::<Vec<_>>().concat())
     }
 

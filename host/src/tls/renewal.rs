@@ -3,11 +3,11 @@
 //! Whatever renews them writes files and tells nobody, so their files are looked at. What cannot be used never takes the
 //! place of what can. The room says what happened in the log; who is to mend it is not known here.
 
+use super::Acceptor;
 use super::certificate::{Standing, TlsError, Validity};
 use super::files::Look;
 use super::served::Served;
-use super::{Acceptor, config};
-use crate::observe;
+use crate::{config, observe};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};

@@ -165,6 +165,7 @@ async fn who_is_verified_and_who_is_let_in() {
             Some("UnsupportedCertificate"),
         ),
         ("16 KiB in one", issued(&known, &padded(16 * 1024)), Some(true), None),
+        ("as long as may be", issued(&known, &padded(31 * 1024)), Some(true), None),
         ("16 KiB of others behind it", with(vec![good.as_ref().unwrap().cert[0].clone(); 40]), Some(true), None),
         ("garbage behind it", with(vec![garbage.clone()]), Some(true), None),
         ("too long", issued(&known, &padded(33 * 1024)), None, Some("CertificateUnknown")),

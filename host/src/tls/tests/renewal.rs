@@ -17,6 +17,13 @@ fn between(from: OffsetDateTime, to: OffsetDateTime) -> Pair {
     Pair { der: certificate.der().clone(), chain: certificate.pem(), key: key.serialize_pem() }
 }
 
+/// Puts another file in the place of `path`: written over, it might look the same within a tick of the clock of files.
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
 struct Site {
     directory: TempDir,
     tls: Tls,
@@ -34,7 +41,8 @@ fn site(pair: &Pair, now: OffsetDateTime) -> Site {
 
 impl Site {
     fn write(&self, chain: &str, key: &str) {
-        written(self.directory.path(), &[(chain, key)]);
+        replace(&self.tls.certificates[0].chain, chain);
+        replace(&self.tls.certificates[0].key, key);
     }
 
     /// As text, without the directory.
@@ -289,11 +297,12 @@ fn only_what_changed_is_news() {
     let acceptors = [("edge".to_owned(), acceptor)];
     let mut watcher = Watcher::default();
     assert!(watcher.look(&acceptors).is_empty());
-    written(directory.path(), &[(&one.chain, &one.key), (&other.chain, &other.key)]);
+    replace(&tls.certificates[1].chain, &other.chain);
+    replace(&tls.certificates[1].key, &other.key);
     assert_eq!(told(watcher.look(&acceptors)), ["edge renewed 2101-03-01"]);
-    fs::write(&tls.client_authorities[0], &two.chain).unwrap();
+    replace(&tls.client_authorities[0], &two.chain);
     assert_eq!(told(watcher.look(&acceptors)), ["edge authorities"]);
-    fs::write(&tls.client_authorities[0], "").unwrap();
+    replace(&tls.client_authorities[0], "");
     assert_eq!(told(watcher.look(&acceptors)), ["edge not renewed"]);
 }
 
@@ -316,4 +325,12 @@ async fn the_watch_looks_until_it_is_stopped() {
     watch(acceptors, Duration::from_secs(2), stopped).await;
     assert_eq!(looks.get(), 5);
     assert!(site.presents(&new));
+}
+
+#[tokio::test]
+async fn the_watch_ends_with_whoever_could_stop_it() {
+    let (stop, stopped) = channel::channel(false);
+    let task = tokio::spawn(watch(Vec::new, Duration::from_secs(2), stopped));
+    drop(stop);
+    task.await.unwrap();
 }

@@ -338,6 +338,51 @@ fn no_octet_of_a_chunk_is_a_command() {
     }
 }
 
+/// What is known to be too much is given up before it comes.
+#[test]
+fn a_sum_that_is_too_large_is_given_up_at_once() {
+    let mut settings = settings();
+    settings.limits.message_size = 10;
+    let mut session = begin(settings, BEGUN);
+    session.send(b"BDAT 8\r\n12345678", &mut accept);
+    session.trace.clear();
+    session.send(b"BDAT 8\r\n", &mut accept);
+    assert_eq!(session.trace, ["turn", "abort"]);
+    assert!(session.server.in_body(), "what comes is used up");
+}
+
+/// With the chunk the transaction is lost, and what was known about it goes.
+#[test]
+fn a_first_chunk_that_is_refused_ends_the_transaction() {
+    for (begun, refuses) in [(BEGUN, true), ("MAIL FROM:<>\r\n", false)] {
+        let mut answer = |ask: Ask<'_>| match ask {
+            Ask::Data(ask) if refuses => ask.refuse(reply::policy_reject()),
+            ask => accept(ask),
+        };
+        let mut session = begin(settings(), begun);
+        session.send(b"BDAT 1\r\nx", &mut answer);
+        assert_eq!(session.trace.last(), Some(&"reset"), "{begun:?}");
+        assert!(!session.server.in_transaction());
+    }
+}
+
+/// A change of settings between two chunks is one for the next message: a chunk that is lost would be a hole in this one.
+#[test]
+fn a_message_in_chunks_keeps_what_it_began_with() {
+    let mut session = begin(settings(), BEGUN);
+    session.send(b"BDAT 1\r\nx", &mut accept);
+    let mut other = settings();
+    other.keywords.chunking = false;
+    other.limits.message_size = 1;
+    other.tls = pillarbox_smtp::Tls::Required;
+    session.server.set_settings(other);
+    session.send(b"BDAT 2\r\n\r\nBDAT 1 LAST\r\ny", &mut accept);
+    assert_eq!(session.messages, [b"x\r\ny"]);
+    session.lines();
+    session.send(b"BDAT 6 LAST\r\nQUIT\r\n", &mut accept);
+    assert_eq!(session.lines(), ["530 5.7.0 must issue a STARTTLS command first"]);
+}
+
 /// A connection that is refused for good while BDAT waits does not run what is in it.
 #[test]
 fn a_locked_session_uses_chunks_up() {

@@ -106,6 +106,26 @@ fn lone_newlines_are_found_over_the_edges_of_chunks() {
     }
 }
 
+/// What is handed over at once stays small (the support checks it), however much comes at once, and whatever it grows to.
+#[test]
+fn large_chunks_are_handed_over_in_parts() {
+    let newlines = "\n".repeat(100_000) + "\r";
+    let lines = "0123456789abcdef\r\n".repeat(20_000);
+    for (begun, content, kept) in [
+        (BEGUN, &newlines, "\r\n".repeat(100_001)),
+        (BEGUN, &lines, lines.clone()),
+        (BINARY, &lines, lines.clone()),
+        (BINARY, &newlines, newlines.clone()),
+    ] {
+        let mut settings = settings();
+        settings.stray_newlines = StrayNewlines::Normalize;
+        let mut session = begin(settings, begun);
+        session.send(&chunks(content.as_bytes(), &[65_535, 65_536]), &mut accept);
+        assert_eq!(session.lines().last().unwrap(), "250 2.0.0 OK TESTID");
+        assert!(session.messages == [kept.into_bytes()]);
+    }
+}
+
 #[test]
 fn however_many_chunks_take_no_more_memory_than_one() {
     let mut session = begin(settings(), BEGUN);

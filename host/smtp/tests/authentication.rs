@@ -13,6 +13,9 @@ use support::{Session, State, accept};
 const MALFORMED: &str = "501 5.5.2 malformed authentication exchange";
 const OFFERED: [&str; 3] = ["PLAIN", "LOGIN", "XSTEPS"];
 
+/// Mechanisms, and what was said by them.
+type Heard = Vec<(String, Option<Vec<u8>>)>;
+
 fn offered() -> Settings {
     let mut settings = Settings::new("mx.example.test");
     settings.auth = Auth::Offered(OFFERED.map(str::to_owned).into_iter().collect());
@@ -21,7 +24,7 @@ fn offered() -> Settings {
 
 /// PLAIN wants `\0user\0secret`, LOGIN asks twice, XSTEPS answers every line with itself until it is told "done". What is
 /// heard goes to `heard`.
-fn answerer(heard: &mut Vec<(String, Option<Vec<u8>>)>) -> impl FnMut(Ask<'_>) {
+fn answerer(heard: &mut Heard) -> impl FnMut(Ask<'_>) {
     move |ask| match ask {
         Ask::Auth(ask) => {
             heard.push((ask.mechanism().to_owned(), ask.initial().map(<[u8]>::to_vec)));
@@ -49,7 +52,7 @@ fn answerer(heard: &mut Vec<(String, Option<Vec<u8>>)>) -> impl FnMut(Ask<'_>) {
 }
 
 /// What is said to `said`, in pieces of `piece` octets; the replies after the greeting and HELO.
-fn talk(settings: Settings, said: &str, piece: usize) -> (Vec<String>, Vec<(String, Option<Vec<u8>>)>, Session) {
+fn talk(settings: Settings, said: &str, piece: usize) -> (Vec<String>, Heard, Session) {
     let mut heard = Vec::new();
     let mut answer = answerer(&mut heard);
     let hello: &[u8] = if settings.protocol == Protocol::Lmtp { b"LHLO there\r\n" } else { b"HELO there\r\n" };

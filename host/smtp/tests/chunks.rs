@@ -106,6 +106,26 @@ fn lone_newlines_are_found_over_the_edges_of_chunks() {
     }
 }
 
+/// What is handed over at once stays small (the support checks it), however much comes at once, and whatever it grows to.
+#[test]
+fn large_chunks_are_handed_over_in_parts() {
+    let newlines = "\n".repeat(100_000) + "\r";
+    let lines = "0123456789abcdef\r\n".repeat(20_000);
+    for (begun, content, kept) in [
+        (BEGUN, &newlines, "\r\n".repeat(100_001)),
+        (BEGUN, &lines, lines.clone()),
+        (BINARY, &lines, lines.clone()),
+        (BINARY, &newlines, newlines.clone()),
+    ] {
+        let mut settings = settings();
+        settings.stray_newlines = StrayNewlines::Normalize;
+        let mut session = begin(settings, begun);
+        session.send(&chunks(content.as_bytes(), &[65_535, 65_536]), &mut accept);
+        assert_eq!(session.lines().last().unwrap(), "250 2.0.0 OK TESTID");
+        assert!(session.messages == [kept.into_bytes()]);
+    }
+}
+
 #[test]
 fn however_many_chunks_take_no_more_memory_than_one() {
     let mut session = begin(settings(), BEGUN);
@@ -257,8 +277,8 @@ fn in_lmtp_the_last_chunk_has_a_reply_for_each_recipient() {
     }
 }
 
-/// Sizes of every kind, in every place (reliability: BDAT lengths and interleavings). Whatever is said of a chunk, what is in
-/// it is no command: it would be answered with 252.
+/// Sizes of every kind, in every place. Whatever is said of a chunk, what is in it is no command: it would be answered with
+/// 252.
 #[test]
 fn no_octet_of_a_chunk_is_a_command() {
     const HIDDEN: &str = "VRFY a\r\n";
@@ -336,6 +356,60 @@ fn no_octet_of_a_chunk_is_a_command() {
             }
         }
     }
+}
+
+/// What is known to be too much is given up before it comes.
+#[test]
+fn a_sum_that_is_too_large_is_given_up_at_once() {
+    let mut settings = settings();
+    settings.limits.message_size = 10;
+    let mut session = begin(settings, BEGUN);
+    session.send(b"BDAT 8\r\n12345678", &mut accept);
+    session.trace.clear();
+    session.send(b"BDAT 8\r\n", &mut accept);
+    assert_eq!(session.trace, ["turn", "abort"]);
+    assert!(session.server.in_body(), "what comes is used up");
+
+    // Without a limit, what 64 bits cannot count is too much all the same.
+    let mut unlimited = self::settings();
+    unlimited.limits.message_size = 0;
+    let mut session = begin(unlimited, BEGUN);
+    session.send(b"BDAT 1\r\nx", &mut accept);
+    session.trace.clear();
+    session.send(format!("BDAT {}\r\n", u64::MAX).as_bytes(), &mut accept);
+    assert_eq!(session.trace, ["turn", "abort"]);
+}
+
+/// With the chunk the transaction is lost, and what was known about it goes.
+#[test]
+fn a_first_chunk_that_is_refused_ends_the_transaction() {
+    for (begun, refuses) in [(BEGUN, true), ("MAIL FROM:<>\r\n", false)] {
+        let mut answer = |ask: Ask<'_>| match ask {
+            Ask::Data(ask) if refuses => ask.refuse(reply::policy_reject()),
+            ask => accept(ask),
+        };
+        let mut session = begin(settings(), begun);
+        session.send(b"BDAT 1\r\nx", &mut answer);
+        assert_eq!(session.trace.last(), Some(&"reset"), "{begun:?}");
+        assert!(!session.server.in_transaction());
+    }
+}
+
+/// A change of settings between two chunks is one for the next message: a chunk that is lost would be a hole in this one.
+#[test]
+fn a_message_in_chunks_keeps_what_it_began_with() {
+    let mut session = begin(settings(), BEGUN);
+    session.send(b"BDAT 1\r\nx", &mut accept);
+    let mut other = settings();
+    other.keywords.chunking = false;
+    other.limits.message_size = 1;
+    other.tls = pillarbox_smtp::Tls::Required;
+    session.server.set_settings(other);
+    session.send(b"BDAT 2\r\n\r\nBDAT 1 LAST\r\ny", &mut accept);
+    assert_eq!(session.messages, [b"x\r\ny"]);
+    session.lines();
+    session.send(b"BDAT 6 LAST\r\nQUIT\r\n", &mut accept);
+    assert_eq!(session.lines(), ["530 5.7.0 must issue a STARTTLS command first"]);
 }
 
 /// A connection that is refused for good while BDAT waits does not run what is in it.

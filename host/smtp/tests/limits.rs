@@ -267,6 +267,22 @@ fn a_strict_server_knows_what_ends_a_group() {
     assert_eq!(session.lines(), ["421 4.7.0 protocol deviation, closing connection"]);
 }
 
+/// The octets of a chunk belong to its command, offered PIPELINING or not; what follows them does not.
+#[test]
+fn a_chunk_is_no_pipelining() {
+    let mut strict = settings(|s| s.refuse_unauthorized_pipelining = true);
+    strict.keywords.pipelining = false;
+    let mut session = Session::new(strict, &mut accept);
+    for line in BEGUN.split_inclusive('\n') {
+        session.send(line.as_bytes(), &mut accept);
+    }
+    session.lines();
+    session.send(b"BDAT 5\r\nhello", &mut accept);
+    assert_eq!(session.lines(), ["250 2.0.0 5 octets received"]);
+    session.send(b"BDAT 5\r\nhelloB", &mut accept);
+    assert_eq!(session.lines(), ["421 4.7.0 protocol deviation, closing connection"]);
+}
+
 /// A message that nobody will take is not read for ever.
 #[test]
 fn what_is_too_much_by_far_is_refused_at_once() {

@@ -204,6 +204,7 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
                 wait.between_messages();
                 // A command: whatever waited for another line got none it could use.
                 session.in_exchange = false;
+                session.exchange = None;
                 session.after_reply().await;
                 if wait.stopping() {
                     machine.shut(reply::shutting_down());

@@ -16,9 +16,12 @@ Usage: cargo xtask COMMAND
                       ./pillarbox-data (unless /etc/pillarbox/pillarbox.toml is there)
   test [-- ARGS]      build, then every test, by cargo-nextest where it is installed, else by
                       `cargo test`. ARGS go to the runner: `cargo xtask test -- xclient`
-    --clients         also the tests that drive the server with python3, swaks, smtp-source and
-                      openssl; fails when one of them is missing, and says which package has it
-    --install         with --clients: install what is missing (Debian). Nothing is started or configured
+    --clients         also the tests that drive the server with clients of other people: smtplib,
+                      aiosmtplib, nodemailer, swaks, curl, msmtp, openssl, Postfix, haproxy; fails when one
+                      is missing, and says where it comes from
+    --install         with --clients: install what is missing: programs by apt; what is from npm and PyPI,
+                      and the servers among them, only below target/clients. Nothing is started or
+                      configured
   tidy                the rules no compiler checks: which room may name which, what a file may be like
   ci                  what .ci/run runs: formatting, clippy, docs, every test with clients; installs
   bench               half a minute (and a release build): messages per second, CPU and memory, with and

@@ -149,7 +149,7 @@ impl Fuzz {
                 .filter(|d| d.is_dir()),
         );
         // What is freed is kept for a while to see whether it is used again: less than usual, because of the bound.
-        command.env("ASAN_OPTIONS", "quarantine_size_mb=32:detect_odr_violation=0");
+        command.env("ASAN_OPTIONS", "quarantine_size_mb=32:detect_odr_violation=0").env("RUST_BACKTRACE", "0");
         command.stdout(output.try_clone().context("cannot duplicate a file")?).stderr(output);
         let status = command.status().with_context(|| format!("cannot run {}", program.display()))?;
         let said = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
@@ -171,10 +171,11 @@ fn seed() -> u32 {
     now.subsec_nanos() | 1
 }
 
-/// The last lines of what a target said: the input, and where it went wrong.
+/// What a target said at its end, the panic and the input among it, without its progress and the stack below the panic.
 fn tail(said: &str) -> String {
-    let lines: Vec<&str> = said.lines().collect();
-    lines.get(lines.len().saturating_sub(60)..).unwrap_or_default().join("\n")
+    let is_told = |line: &&str| !line.trim_start().starts_with('#') && !line.starts_with("INFO:");
+    let lines: Vec<&str> = said.lines().filter(is_told).collect();
+    lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
 }
 
 /// What the target counted, from its lines `stat::NAME: NUMBER`.
@@ -196,5 +197,11 @@ mod tests {
         let said = "Done 5 runs\nstat::number_of_executed_units: 12\nstat::new_units_added:          3\nstat::peak_rss_mb:  40\n";
         assert_eq!(summary(said), "12 inputs, 3 new, 40 MiB");
         assert_eq!(summary(""), "? inputs, ? new, ? MiB");
+    }
+
+    #[test]
+    fn shows_what_a_target_found() {
+        let said = "INFO: Seed: 1\n#2 INITED\n#9 NEW\n\nthread panicked at a.rs:1:\nno\n    #0 0x1 in a\nTest unit written to b\n";
+        assert_eq!(tail(said), "\nthread panicked at a.rs:1:\nno\nTest unit written to b");
     }
 }

@@ -16,11 +16,18 @@ Usage: cargo xtask COMMAND
                       ./pillarbox-data (unless /etc/pillarbox/pillarbox.toml is there)
   test [-- ARGS]      build, then every test, by cargo-nextest where it is installed, else by
                       `cargo test`. ARGS go to the runner: `cargo xtask test -- xclient`
-    --clients         also the tests that drive the server with python3, swaks, smtp-source and
-                      openssl; fails when one of them is missing, and says which package has it
-    --install         with --clients: install what is missing (Debian). Nothing is started or configured
+    --clients         also the tests that drive the server with clients of other people: smtplib,
+                      aiosmtplib, nodemailer, swaks, curl, msmtp, openssl, Postfix, haproxy; fails when one
+                      is missing, and says where it comes from
+    --install         with --clients: install what is missing: programs by apt; what is from npm and PyPI,
+                      and the servers among them, only below target/clients. Nothing is started or
+                      configured
+  fuzz [TARGET]       build the fuzz targets and let each, or this one, look for input that breaks it.
+                      Finds stay in target/fuzz; cargo-fuzz is installed into target/tools
+    --seconds N       how long each looks: 30 seconds unless said
   tidy                the rules no compiler checks: which room may name which, what a file may be like
-  ci                  what .ci/run runs: formatting, clippy, docs, every test with clients; installs
+  ci                  what .ci/run runs: formatting, clippy, docs, every test with clients, each fuzz
+                      target for five seconds; installs
   bench               half a minute (and a release build): messages per second, CPU and memory, with and
                       without extensions, into docs/performance.md
   dist                target/dist/pillarbox-VERSION-TRIPLE.tar.gz: the release binary, the licences and the
@@ -33,6 +40,9 @@ Environment:
                           `auto` (the default: the first that works, in this order)
 
 Exit code: 0, 1 when something failed, 2 when this text should have been read.";
+
+/// How long a fuzz target looks when nothing is said.
+const FUZZ_SECONDS: u64 = 30;
 
 /// One command, understood.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +57,8 @@ pub enum Task {
     Run { arguments: Vec<OsString> },
     /// All tests; `arguments` go to the test runner.
     Test { clients: bool, install: bool, arguments: Vec<OsString> },
+    /// One fuzz target, or all, for so many seconds each.
+    Fuzz { target: Option<String>, seconds: u64 },
     /// The rules no compiler checks.
     Tidy,
     /// What has to pass before a change is taken.
@@ -79,6 +91,13 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Task, String> 
             }
             Task::Test { clients, install, arguments: passed_on.clone().unwrap_or_default() }
         }
+        Some("fuzz") => {
+            let seconds = match flags.take_value("--seconds")? {
+                None => FUZZ_SECONDS,
+                Some(value) => value.parse().map_err(|_| format!("`{value}` is no number of seconds"))?,
+            };
+            Task::Fuzz { target: flags.take_word(), seconds }
+        }
         Some("tidy") => Task::Tidy,
         Some("ci") => Task::Ci,
         Some("bench") => Task::Bench,
@@ -108,6 +127,22 @@ impl Flags {
         self.0.retain(|given| given != flag);
         self.0.len() < before
     }
+
+    /// The value behind this flag, if the flag is there.
+    fn take_value(&mut self, flag: &str) -> Result<Option<String>, String> {
+        let Some(at) = self.0.iter().position(|given| given == flag) else { return Ok(None) };
+        let value = self.0.drain(at..self.0.len().min(at + 2)).nth(1);
+        match value.and_then(|value| value.into_string().ok()) {
+            Some(value) => Ok(Some(value)),
+            None => Err(format!("`{flag}` takes a value")),
+        }
+    }
+
+    /// The first that is no flag.
+    fn take_word(&mut self) -> Option<String> {
+        let at = self.0.iter().position(|given| !given.to_string_lossy().starts_with('-'))?;
+        Some(self.0.remove(at).to_string_lossy().into_owned())
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +169,9 @@ mod tests {
                 "test --clients --install -- xclient -- --nocapture",
                 Task::Test { clients: true, install: true, arguments: words(&["xclient", "--", "--nocapture"]) },
             ),
+            ("fuzz", Task::Fuzz { target: None, seconds: 30 }),
+            ("fuzz bdat --seconds 5", Task::Fuzz { target: Some("bdat".to_owned()), seconds: 5 }),
+            ("fuzz --seconds 5 bdat", Task::Fuzz { target: Some("bdat".to_owned()), seconds: 5 }),
             ("tidy", Task::Tidy),
             ("ci", Task::Ci),
             ("bench", Task::Bench),
@@ -152,6 +190,9 @@ mod tests {
             ("build --relaese", "`build` does not take `--relaese`"),
             ("run --config a.toml", "`run` does not take `--config`; what is passed on stands after `--`"),
             ("test --install", "--install goes with --clients"),
+            ("fuzz --seconds", "`--seconds` takes a value"),
+            ("fuzz --seconds soon", "`soon` is no number of seconds"),
+            ("fuzz bdat address", "`fuzz` does not take `address`"),
             ("ci -- x", "`ci` passes nothing on: what is `--` for?"),
         ];
         for (line, problem) in cases {

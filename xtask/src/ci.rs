@@ -6,7 +6,10 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::workspace::Workspace;
-use crate::{shell, test};
+use crate::{fuzz, shell, test};
+
+/// How long each fuzz target looks: long enough to see that it works and that its seeds pass.
+const FUZZ_SECONDS: u64 = 5;
 
 /// Every step, the quick ones first and the tests last, so that the end of the output is the summary of the tests.
 pub fn run(workspace: &Workspace) -> Result<()> {
@@ -17,6 +20,8 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     };
     let mut steps = Steps(Vec::new());
     steps.command("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
+    let fuzz_targets = ["fmt", "--manifest-path", "tests/fuzz/Cargo.toml", "--check"];
+    steps.command("formatting of the fuzz targets", &mut cargo(&fuzz_targets))?;
     let strict = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
     steps.command("clippy", &mut cargo(&strict))?;
     // For those who change the code, so with private items and links to them. The whole workspace, because a part of it
@@ -29,6 +34,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     } else {
         shell::say("ci: licences and advisories: left out, cargo-deny is not installed");
     }
+    steps.step("fuzzing", || fuzz::run(workspace, None, FUZZ_SECONDS))?;
     steps.step("tests", || test::run(workspace, true, true, &[]))?;
     println!("{}", steps.summary());
     Ok(())

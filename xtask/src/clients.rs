@@ -1,8 +1,8 @@
-//! The mail clients that the client tests drive: found, or, when told, taken from Debian.
+//! The mail clients that the client tests drive: found, or, when told, taken from Debian, npm and PyPI.
+//!
+//! It knows where they come from; how each is driven is in `tests/end_to_end/clients`.
 
 use std::ffi::OsString;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,26 +11,47 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::Workspace;
 use crate::{apt, shell};
 
-/// A program the tests run, and the Debian packages that have it. swaks says TLS only with the second.
+/// Something the tests run, and where it comes from.
 struct Client {
-    program: &'static str,
-    packages: &'static [&'static str],
+    name: &'static str,
+    source: Source,
 }
 
-const CLIENTS: [Client; 4] = [
-    Client { program: "python3", packages: &["python3"] },
-    Client { program: "openssl", packages: &["openssl"] },
-    Client { program: "swaks", packages: &["swaks", "libnet-ssleay-perl"] },
-    Client { program: SMTP_SOURCE, packages: &["postfix"] },
-];
+/// Where a client comes from, and with that how one sees that it is there.
+enum Source {
+    /// A program on the path, in these packages of Debian's.
+    Debian(&'static [&'static str]),
+    /// A server, in the package of its name: installed, Debian would start it, or drive out another one for it. So it is
+    /// unpacked below `target/clients`, where this file of it is.
+    Unpacked { file: &'static str },
+    /// A package of npm's, below `target/clients/node`.
+    Npm { version: &'static str },
+    /// A package of PyPI's, below `target/clients/python`.
+    PyPi { version: &'static str },
+}
 
-/// Part of Postfix, which is a mail server: installed, it would drive out another one and be started. It is unpacked.
-const SMTP_SOURCE: &str = "smtp-source";
+/// Programs first: npm and pip are among them.
+const CLIENTS: [Client; 12] = [
+    Client { name: "timeout", source: Source::Debian(&["coreutils"]) },
+    Client { name: "python3", source: Source::Debian(&["python3", "python3-pip"]) },
+    Client { name: "openssl", source: Source::Debian(&["openssl"]) },
+    // swaks says TLS only with the second.
+    Client { name: "swaks", source: Source::Debian(&["swaks", "libnet-ssleay-perl"]) },
+    Client { name: "curl", source: Source::Debian(&["curl"]) },
+    Client { name: "msmtp", source: Source::Debian(&["msmtp"]) },
+    Client { name: "node", source: Source::Debian(&["nodejs"]) },
+    Client { name: "npm", source: Source::Debian(&["npm"]) },
+    Client { name: "postfix", source: Source::Unpacked { file: "usr/lib/postfix/sbin/master" } },
+    Client { name: "haproxy", source: Source::Unpacked { file: "usr/sbin/haproxy" } },
+    Client { name: "nodemailer", source: Source::Npm { version: "10.6.0" } },
+    Client { name: "aiosmtplib", source: Source::PyPi { version: "5.1.3" } },
+];
 
 /// Where the clients are, all of them there.
 #[derive(Debug)]
 pub struct Clients {
-    directories: Vec<PathBuf>,
+    own: PathBuf,
+    path: Vec<PathBuf>,
 }
 
 /// Finds all clients.
@@ -38,74 +59,150 @@ pub struct Clients {
 /// # Errors
 /// One is missing and `install` was not said, or it could not be installed.
 pub fn find(workspace: &Workspace, install: bool) -> Result<Clients> {
-    let own = workspace.target.join("clients");
-    let mut directories = shell::path();
-    directories.extend(["/usr/sbin".into(), own.join("bin")]);
-    let missing = || CLIENTS.iter().filter(|client| !is_there(client, &directories)).collect::<Vec<_>>();
+    let mut path = shell::path();
+    path.push("/usr/sbin".into());
+    let clients = Clients { own: workspace.target.join("clients"), path };
 
-    let absent = missing();
+    let absent = clients.missing();
     if !absent.is_empty() {
-        let lines =
-            absent.iter().map(|client| format!("  {:12} Debian: {}", client.program, client.packages.join(" ")));
-        let list = lines.collect::<Vec<_>>().join("\n");
+        let list = absent.iter().map(|client| client.line()).collect::<Vec<_>>().join("\n");
         if !install {
-            bail!("these clients are missing:\n{list}\nInstall them, or say --install (apt; Postfix is only unpacked)");
+            bail!("these clients are missing:\n{list}\nInstall them, or say --install (servers are only unpacked)");
         }
         shell::say(&format!("these clients are missing:\n{list}"));
-        let packages = absent.iter().filter(|client| client.program != SMTP_SOURCE).flat_map(|client| client.packages);
-        let packages: Vec<&str> = packages.copied().collect();
-        if !packages.is_empty() {
-            apt::install(&packages)?;
-        }
-        if absent.iter().any(|client| client.program == SMTP_SOURCE) {
-            unpack_smtp_source(&own)?;
-        }
-        if let Some(client) = missing().first() {
-            bail!("{} is still missing after its installation", client.program);
+        clients.install(&absent)?;
+        if let Some(client) = clients.missing().first() {
+            bail!("{} is still missing after its installation", client.name);
         }
     }
-    Ok(Clients { directories })
+    Ok(clients)
 }
 
 impl Clients {
-    /// Lets a test run find the clients, and tells it to use them.
+    /// Lets a test run find the clients: the programs on its path, the rest below `PILLARBOX_CLIENTS`, which also tells it to
+    /// use them.
     pub fn offer(&self, command: &mut Command) -> Result<()> {
-        let path: OsString = std::env::join_paths(&self.directories).context("PATH cannot be extended")?;
-        command.env("PATH", path).env("PILLARBOX_CLIENTS", "1");
+        let path: OsString = std::env::join_paths(&self.path).context("PATH cannot be extended")?;
+        command.env("PATH", path).env("PILLARBOX_CLIENTS", &self.own);
         Ok(())
     }
-}
 
-fn is_there(client: &Client, directories: &[PathBuf]) -> bool {
-    let Some(path) = shell::find(client.program, directories) else { return false };
-    // swaks is there without TLS, too: it says what it can.
-    client.program != "swaks"
-        || shell::output(Command::new(path).arg("--support")).is_ok_and(|text| text.contains("=== TLS supported"))
-}
-
-/// Leaves `bin/smtp-source`, which runs the program with the libraries that were unpacked beside it.
-fn unpack_smtp_source(own: &Path) -> Result<()> {
-    let postfix = own.join("postfix");
-    let depends = apt::unpack("postfix", &postfix)?;
-    let mut ldd = Command::new("ldd");
-    ldd.arg(postfix.join("usr/sbin/smtp-source")).env("LD_LIBRARY_PATH", postfix.join("usr/lib/postfix"));
-    if shell::output(&mut ldd)?.contains("not found") {
-        apt::install(&libraries(&depends).collect::<Vec<_>>())?;
+    fn missing(&self) -> Vec<&'static Client> {
+        CLIENTS.iter().filter(|client| !self.has(client)).collect()
     }
 
-    let script = "#!/bin/sh\n\
-        # Postfix lies beside this, unpacked and not installed; its own libraries are looked for there.\n\
-        postfix=$(dirname \"$0\")/../postfix\n\
-        LD_LIBRARY_PATH=$postfix/usr/lib/postfix exec \"$postfix/usr/sbin/smtp-source\" \"$@\"\n";
-    let bin = own.join("bin");
-    let path = bin.join(SMTP_SOURCE);
-    fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
-    fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("cannot make {} a program", path.display()))
+    fn has(&self, client: &Client) -> bool {
+        match client.source {
+            Source::Debian(_) => shell::find(client.name, &self.path).is_some_and(|path| is_whole(client.name, &path)),
+            Source::Unpacked { file } => self.own.join(client.name).join(file).is_file(),
+            Source::Npm { version } => {
+                let manifest = self.node().join("node_modules").join(client.name).join("package.json");
+                std::fs::read_to_string(manifest)
+                    .is_ok_and(|text| text.contains(&format!("\"version\": \"{version}\"")))
+            }
+            Source::PyPi { version } => {
+                self.python().join(format!("{}-{version}.dist-info", client.name)).join("RECORD").is_file()
+            }
+        }
+    }
+
+    fn install(&self, absent: &[&Client]) -> Result<()> {
+        let packages: Vec<&str> = absent.iter().flat_map(|client| client.packages()).copied().collect();
+        if !packages.is_empty() {
+            apt::install(&packages)?;
+        }
+        for client in absent {
+            match client.source {
+                Source::Debian(_) => {}
+                Source::Unpacked { .. } => unpack(client.name, &self.own.join(client.name))?,
+                Source::Npm { version } => {
+                    let mut npm = Command::new("npm");
+                    npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--prefix"])
+                        .arg(self.node());
+                    fetch(client, &mut npm, &format!("{}@{version}", client.name))?;
+                }
+                Source::PyPi { version } => {
+                    let mut pip = Command::new("python3");
+                    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"])
+                        .arg(self.python());
+                    pip.args(["--disable-pip-version-check", "--root-user-action=ignore"]);
+                    fetch(client, &mut pip, &format!("{}=={version}", client.name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&self) -> PathBuf {
+        self.own.join("node")
+    }
+
+    fn python(&self) -> PathBuf {
+        self.own.join("python")
+    }
 }
 
-/// The libraries in a `Depends` field; they are all that the program may lack.
+impl Client {
+    /// What is said of it when it is missing.
+    fn line(&self) -> String {
+        let from = match self.source {
+            Source::Debian(packages) => format!("Debian: {}", packages.join(" ")),
+            Source::Unpacked { .. } => "Debian, below target/clients: --install unpacks it".to_owned(),
+            Source::Npm { version } => format!("npm, below target/clients: version {version}"),
+            Source::PyPi { version } => format!("PyPI, below target/clients: version {version}"),
+        };
+        format!("  {:12} {from}", self.name)
+    }
+
+    fn packages(&self) -> &'static [&'static str] {
+        match self.source {
+            Source::Debian(packages) => packages,
+            _ => &[],
+        }
+    }
+}
+
+/// Whether a program can do what the tests ask of it.
+fn is_whole(name: &str, path: &Path) -> bool {
+    match name {
+        // swaks is there without TLS, too: it says what it can.
+        "swaks" => {
+            shell::output(Command::new(path).arg("--support")).is_ok_and(|text| text.contains("=== TLS supported"))
+        }
+        // Debian packs pip apart.
+        "python3" => shell::succeeds(Command::new(path).args(["-m", "pip", "--version"])),
+        _ => true,
+    }
+}
+
+fn fetch(client: &Client, installer: &mut Command, package: &str) -> Result<()> {
+    shell::say(&format!("fetching {package}"));
+    shell::run(installer.arg(package)).with_context(|| format!("{} cannot be fetched", client.name))
+}
+
+/// Unpacks a server; the libraries it needs beside its own are installed.
+fn unpack(package: &str, directory: &Path) -> Result<()> {
+    let depends = apt::unpack(package, directory)?;
+    let mut libraries = libraries(&depends).peekable();
+    if libraries.peek().is_some() && lacks_libraries(directory)? {
+        apt::install(&libraries.collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+/// Whether a program in `usr/sbin` would not start, its own libraries being found.
+fn lacks_libraries(directory: &Path) -> Result<bool> {
+    let programs = directory.join("usr/sbin");
+    let entries = std::fs::read_dir(&programs).with_context(|| format!("cannot read {}", programs.display()))?;
+    let mut ldd = Command::new("ldd");
+    ldd.args(entries.filter_map(|entry| Some(entry.ok()?.path())));
+    ldd.env("LD_LIBRARY_PATH", directory.join("usr/lib/postfix"));
+    // It fails because of the scripts among them, and says all it knows.
+    let output = ldd.output().context("cannot run ldd")?;
+    Ok(String::from_utf8_lossy(&output.stdout).contains("not found"))
+}
+
+/// The libraries in a `Depends` field; they are all that a program may lack.
 fn libraries(depends: &str) -> impl Iterator<Item = &str> {
     let names = depends.split(',').filter_map(|dependency| dependency.split_whitespace().next());
     names.filter(|name| name.starts_with("lib"))

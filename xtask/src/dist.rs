@@ -15,7 +15,7 @@ const TEXTS: [&str; 3] = ["README.md", "CHANGELOG.md", "SECURITY.md"];
 /// Leaves `target/dist/pillarbox-VERSION-TRIPLE.tar.gz`.
 pub fn run(workspace: &Workspace) -> Result<()> {
     host::build_all(workspace, true)?;
-    let name = format!("pillarbox-{}-{}", workspace.package(host::SERVER)?.version, triple(&workspace.root)?);
+    let name = format!("pillarbox-{}-{}", workspace.package(host::SERVER)?.version, shell::triple(&workspace.root)?);
     let directory = workspace.target.join("dist");
     let content = directory.join(&name);
     if content.exists() {
@@ -57,11 +57,4 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     Ok(())
-}
-
-/// The machine the compiler builds for, as it names it.
-fn triple(root: &Path) -> Result<String> {
-    let verbose = shell::output(Command::new("rustc").arg("-vV").current_dir(root))?;
-    let triple = verbose.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(triple.context("`rustc -vV` does not say its host")?.to_owned())
 }

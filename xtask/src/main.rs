@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod clients;
 mod dist;
+mod fuzz;
 mod guests;
 mod host;
 mod shell;
@@ -54,6 +55,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Run { arguments } => host::run(&workspace, &arguments),
         Task::Test { clients, install, arguments } => test::run(&workspace, clients, install, &arguments),
         Task::Tidy => tidy::check(&workspace),
+        Task::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), seconds),
         Task::Ci => ci::run(&workspace),
         Task::Bench => bench::run(&workspace),
         Task::Dist => dist::run(&workspace),

@@ -43,6 +43,13 @@ pub fn succeeds(command: &mut Command) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+/// The machine the compiler builds for, as it names it.
+pub fn triple(root: &Path) -> Result<String> {
+    let verbose = output(Command::new("rustc").arg("-vV").current_dir(root))?;
+    let triple = verbose.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(triple.context("`rustc -vV` does not say its host")?.to_owned())
+}
+
 /// Where a program lies: the first match in `directories`.
 pub fn find(program: &str, directories: &[PathBuf]) -> Option<PathBuf> {
     directories.iter().map(|directory| directory.join(program)).find(|path| path.is_file())

@@ -16,8 +16,15 @@ use crate::workspace::Workspace;
 /// The most lines a file may have above its tests: one can hold that much in the head.
 const LINES: usize = 400;
 
-/// What may not stand in the machine (`host/smtp`): it has no socket, no clock, no file and no thread.
-const NOT_IN_THE_MACHINE: [&str; 11] = [
+/// The machines, which turn octets into meaning: each package with the directory of its code.
+const MACHINES: [(&str, &str); 3] = [
+    ("pillarbox-smtp", "host/smtp/src/"),
+    ("pillarbox-sasl", "host/sasl/src/"),
+    ("pillarbox-proxy", "host/proxy/src/"),
+];
+
+/// What may not stand in a machine: it has no socket, no clock, no file and no thread.
+const NOT_IN_A_MACHINE: [&str; 11] = [
     "Instant",
     "SystemTime",
     "TcpStream",
@@ -31,8 +38,8 @@ const NOT_IN_THE_MACHINE: [&str; 11] = [
     "std::thread",
 ];
 
-/// What the machine may not depend on, lest it come by one through another's hands.
-const NOT_BENEATH_THE_MACHINE: [&str; 7] = ["futures", "mio", "rustls", "serde", "tokio", "tracing", "wasmtime"];
+/// What a machine may not depend on, lest it come by one through another's hands.
+const NOT_BENEATH_A_MACHINE: [&str; 7] = ["futures", "mio", "rustls", "serde", "tokio", "tracing", "wasmtime"];
 
 /// Holds every rule.
 ///
@@ -78,7 +85,10 @@ fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
 
 /// The rules for one file. `path` is relative to the repository, with slashes.
 fn source(path: &str, text: &str, breaches: &mut Vec<String>) {
-    let of_tests = path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs");
+    // What is fuzzed is read by whoever finds something: it is told as the code is.
+    let of_tests = (path.starts_with("tests/") && !path.starts_with("tests/fuzz/"))
+        || path.contains("/tests/")
+        || path.ends_with("/tests.rs");
     if !text.starts_with("//!") && !of_tests {
         breaches
             .push(format!("{path}:1: a file begins with a `//!` that says what it is for and what it does not know"));
@@ -92,10 +102,10 @@ fn source(path: &str, text: &str, breaches: &mut Vec<String>) {
     if let Some(path_in_host) = path.strip_prefix("host/src/") {
         rooms::check(path, path_in_host, &code, breaches);
     }
-    if path.starts_with("host/smtp/src/") && !of_tests {
-        for word in NOT_IN_THE_MACHINE {
+    if MACHINES.iter().any(|(_, directory)| path.starts_with(directory)) && !of_tests {
+        for word in NOT_IN_A_MACHINE {
             for line in code::lines_with(own, word) {
-                breaches.push(format!("{path}:{line}: the machine has no `{word}`: what it must know, it is told"));
+                breaches.push(format!("{path}:{line}: a machine has no `{word}`: what it must know, it is told"));
             }
         }
     }
@@ -109,8 +119,8 @@ fn dependencies(workspace: &Workspace, breaches: &mut Vec<String>) {
         let is_extension = package.directory().starts_with(workspace.root.join("extensions"));
         for dependency in ordinary {
             let name = dependency.name.as_str();
-            if package.name == "pillarbox-smtp" && NOT_BENEATH_THE_MACHINE.contains(&name) {
-                breaches.push(format!("{}: the machine does not depend on `{name}`", manifest.display()));
+            if MACHINES.iter().any(|(machine, _)| package.name == *machine) && NOT_BENEATH_A_MACHINE.contains(&name) {
+                breaches.push(format!("{}: a machine does not depend on `{name}`", manifest.display()));
             }
             let ours = |path: &PathBuf| !path.starts_with(workspace.root.join("extensions"));
             if is_extension && dependency.path.as_ref().is_some_and(ours) {
@@ -137,6 +147,12 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_targets_are_no_tests() {
+        assert_eq!(breaches("tests/end_to_end/a.rs", "use a;\n"), [""; 0]);
+        assert_eq!(breaches("tests/fuzz/fuzz_targets/a.rs", "use a;\n").len(), 1);
+    }
+
+    #[test]
     fn long_files_are_for_tests() {
         let long = format!("//! Long.\n{}", "fn a() {}\n".repeat(400));
         let tested = format!("//! Short.\n#[cfg(test)]\nmod tests {{\n{}}}\n", "fn a() {}\n".repeat(400));
@@ -151,9 +167,6 @@ mod tests {
         assert_eq!(breaches(path, "//! A.\nuse std::net::IpAddr; // no Instant\n"), [""; 0]);
         assert_eq!(breaches(path, "//! A.\n#[cfg(test)]\nmod tests {\nuse std::fs; }\n"), [""; 0]);
         let breaches = breaches(path, "//! A.\nuse std::time::{Duration, Instant};\n");
-        assert_eq!(
-            breaches,
-            ["host/smtp/src/server.rs:2: the machine has no `Instant`: what it must know, it is told"]
-        );
+        assert_eq!(breaches, ["host/smtp/src/server.rs:2: a machine has no `Instant`: what it must know, it is told"]);
     }
 }

@@ -160,7 +160,8 @@ fn the_first_line_says_which_configuration_is_used() {
 
 #[test]
 fn a_log_that_nobody_reads_holds_up_no_mail() {
-    let site = Site::new(&configs::discard("").replace("[log]", "[log]\nlevel = \"trace\""));
+    let limits = "limits.junk-commands = 0\nlimits.errors = 0\nlimits.tarpit-after = 0";
+    let site = Site::new(&configs::discard(limits).replace("[log]", "[log]\nlevel = \"trace\""));
     // Its own end of the pipe, which is left unread after the start.
     let mut child = site.command().stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());

@@ -225,6 +225,9 @@ mod tests {
         counters.session_opened();
         counters.session_closed();
         counters.message_accepted();
+        counters.login_failed();
+        counters.limit_reached("errors");
+        counters.limit_reached("errors");
         let edge = counters.extension("xclient", "edge");
         edge.called();
         edge.denied("identity");
@@ -240,7 +243,8 @@ mod tests {
             serde_json::to_value(counters.snapshot()).unwrap(),
             serde_json::json!({
                 "sessions_opened": 2, "sessions_open": 1, "connections_refused": 0, "proxy_headers_refused": 0,
-                "handshakes_failed": 0, "messages_accepted": 1, "recipients_refused": 0,
+                "handshakes_failed": 0, "messages_accepted": 1, "recipients_refused": 0, "logins_failed": 1,
+                "limits_reached": {"errors": 2},
                 "extensions": [
                     {"extension": "xclient", "listener": "edge", "calls": 2, "instances": 1,
                      "failures": {"trap": 1}, "denials": {"identity": 2}},

@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_drip_uses_its_budget_up_and_a_stream_never_does() {
         for (octets, rate, expected) in
-            [(1, 500, 61), (10, 500, 62), (250, 500, 120), (499, 500, u64::MAX), (500, 500, u64::MAX), (1, 0, u64::MAX)]
+            [(1, 500, 61), (10, 500, 62), (250, 500, 119), (499, 500, u64::MAX), (500, 500, u64::MAX), (1, 0, u64::MAX)]
         {
             assert_eq!(lasts(octets, rate), expected, "{octets} octets a second where {rate} are wanted");
         }

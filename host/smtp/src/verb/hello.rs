@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::command::{Command, Verb};
 use crate::server::Server;
-use crate::{Auth, Limits, Protocol, Refusal, Settings, Tls, address, reply};
+use crate::{Auth, Claim, Limits, Protocol, Refusal, Settings, Tls, address, reply};
 
 /// The keywords the machine announces itself, in upper case: no extension can have them.
 pub const KEYWORDS: &[&str] = &[
@@ -56,9 +56,21 @@ pub(crate) fn proceed(server: &mut Server, question: Question, client: &str, key
         vec![format!("{} says {} to {client}", settings.hostname, question.verb).into()];
     if extended {
         lines.extend(announced(settings));
-        lines.extend(keywords.iter().map(|keyword| keyword.trim_end().to_owned().into()));
+        let works = |keyword: &&String| works_now(settings, keyword);
+        lines.extend(keywords.iter().filter(works).map(|keyword| keyword.trim_end().to_owned().into()));
     }
     server.say(&reply::hello(lines));
+}
+
+/// Whether what an extension announces can be of use before TLS, where that is wanted: its parameters are MAIL's and
+/// RCPT's, which are refused, and so is a verb of the keyword's name.
+fn works_now(settings: &Settings, keyword: &str) -> bool {
+    let name = keyword.split(' ').next().unwrap_or_default();
+    match (settings.tls, settings.verbs.get(name)) {
+        (Tls::Required, _) => false,
+        (Tls::Off | Tls::Offered, Some(Claim::Open(rule))) => !rule.only_tls,
+        _ => true,
+    }
 }
 
 /// What works now, for this client, in this state of TLS and AUTH.

@@ -59,6 +59,18 @@ impl Listener {
         let Some(client) = client.map(|address| address.to_canonical()) else {
             return rules;
         };
+        // Whatever passes connections on from this machine speaks for many: only what was written limits it.
+        if client.is_loopback() {
+            let limits = &mut rules.limits;
+            for (key, limit) in [
+                ("limits.connections-per-address", &mut limits.connections_per_address),
+                ("limits.connections-per-prefix", &mut limits.connections_per_prefix),
+            ] {
+                if self.written.at(key, None).is_none() {
+                    *limit = 0;
+                }
+            }
+        }
         // The blocks stand narrowest first, and who writes last wins.
         for block in self.peers.iter().rev().filter(|block| block.network.contains(&client)) {
             rules.relay = rules.relay.with(&block.relay);

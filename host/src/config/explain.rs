@@ -115,7 +115,7 @@ impl Written {
     }
 
     /// Where `key` stands in the block of `network`, or among the listener's own.
-    fn at(&self, key: &str, network: Option<IpNet>) -> Option<Place> {
+    pub(super) fn at(&self, key: &str, network: Option<IpNet>) -> Option<Place> {
         let mut places = self.places.get(key).into_iter().flatten();
         places.find(|(written, _)| *written == network).map(|(_, place)| *place)
     }

@@ -1,6 +1,8 @@
-//! Mailboxes, domains and paths: values that cannot be malformed (RFC 5321 sections 4.1.2, 4.1.3 and 4.5.3.1).
+//! Mailboxes, domains and paths: values that cannot be malformed (RFC 5321 sections 4.1.2, 4.1.3 and 4.5.3.1; RFC 6531
+//! section 3.3).
 //!
-//! It knows the grammar; whether a domain exists or a mailbox is ours, it does not.
+//! It knows the grammar; whether a domain exists or a mailbox is ours, it does not. What `%`, `!` and quotes in a local part
+//! may mean elsewhere it does not know either: they are text.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,6 +23,17 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
+    /// Reads a mailbox that may hold UTF-8 (RFC 6531 section 3.3), which `parse` does not take.
+    pub fn parse_utf8(text: &str) -> Result<Self, AddressError> {
+        let (local, raw_local, rest) = local_part(text)?;
+        let domain = Domain::parse_utf8(rest.strip_prefix('@').ok_or(AddressError::Syntax)?)?;
+        // Measured in octets, and as it was said: the canonical form is never longer.
+        if raw_local.len() > LOCAL || text.len() > PATH - "<>".len() {
+            return Err(AddressError::TooLong);
+        }
+        Ok(Mailbox { local, domain })
+    }
+
     /// The local part's value: unquoted, its case kept.
     pub fn local(&self) -> &str {
         &self.local
@@ -55,23 +68,14 @@ impl FromStr for Mailbox {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        if !text.is_ascii() {
-            return Err(AddressError::NonAscii);
-        }
-        let (local, raw_local, rest) = local_part(text)?;
-        let domain = rest.strip_prefix('@').ok_or(AddressError::Syntax)?.parse()?;
-        // Measured as it was said: the canonical form is never longer.
-        if raw_local.len() > LOCAL || text.len() > PATH - "<>".len() {
-            return Err(AddressError::TooLong);
-        }
-        Ok(Mailbox { local, domain })
+        ascii(text).and_then(Mailbox::parse_utf8)
     }
 }
 
 /// A mailbox's domain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Domain {
-    /// A domain name, in lower case.
+    /// A domain name; what is ASCII of it in lower case.
     Name(String),
     /// An address literal, without its brackets.
     Literal(IpAddr),
@@ -88,13 +92,9 @@ impl fmt::Display for Domain {
     }
 }
 
-impl FromStr for Domain {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        if !text.is_ascii() {
-            return Err(AddressError::NonAscii);
-        }
+impl Domain {
+    /// Reads a domain that may hold UTF-8 (RFC 6531 section 3.3), which `parse` does not take.
+    pub fn parse_utf8(text: &str) -> Result<Self, AddressError> {
         if text.len() > DOMAIN {
             return Err(AddressError::TooLong);
         }
@@ -105,6 +105,14 @@ impl FromStr for Domain {
             return Err(AddressError::Syntax);
         }
         Ok(Domain::Name(text.to_ascii_lowercase()))
+    }
+}
+
+impl FromStr for Domain {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        ascii(text).and_then(Domain::parse_utf8)
     }
 }
 
@@ -213,27 +221,46 @@ pub(crate) fn split_path(text: &str) -> Option<(&str, &str)> {
     inside.split_once('>')
 }
 
-/// The mailbox of a path. A source route is checked and dropped: "@a,@b:mailbox" is "mailbox" (RFC 5321 appendix C).
-pub(crate) fn mailbox_of_path<T: FromStr<Err = AddressError>>(path: &str) -> Result<T, AddressError> {
-    if !path.is_ascii() {
-        return Err(AddressError::NonAscii);
+/// Who a path names as the sender; with `utf8` it may hold UTF-8.
+pub(crate) fn sender_of_path(path: &str, utf8: bool) -> Result<Sender, AddressError> {
+    if path.is_empty() {
+        return Ok(Sender::Null);
+    }
+    mailbox_of_path(path, utf8).map(Sender::Mailbox)
+}
+
+/// Who a path names as a recipient; with `utf8` it may hold UTF-8.
+pub(crate) fn recipient_of_path(path: &str, utf8: bool) -> Result<Address, AddressError> {
+    if path.eq_ignore_ascii_case("postmaster") {
+        return Ok(Address::Postmaster);
+    }
+    mailbox_of_path(path, utf8).map(Address::Mailbox)
+}
+
+/// The mailbox of a path. A source route is checked and dropped: "@a,@b:mailbox" is "mailbox" (RFC 5321 appendix C). It leads
+/// to a mailbox with a domain: neither to the null sender nor to a bare postmaster.
+fn mailbox_of_path(path: &str, utf8: bool) -> Result<Mailbox, AddressError> {
+    if !utf8 {
+        ascii(path)?;
     }
     if path.len() > PATH - "<>".len() {
         return Err(AddressError::TooLong);
     }
     if !path.starts_with('@') {
-        return path.parse();
+        return Mailbox::parse_utf8(path);
     }
     let (route, mailbox) = path.split_once(':').ok_or(AddressError::Syntax)?;
     for hop in route.split(',') {
-        match hop.strip_prefix('@').ok_or(AddressError::Syntax)?.parse()? {
+        match Domain::parse_utf8(hop.strip_prefix('@').ok_or(AddressError::Syntax)?)? {
             Domain::Name(_) => {}
             Domain::Literal(_) => return Err(AddressError::Syntax),
         }
     }
-    // A route leads to a mailbox with a domain: neither to the null sender nor to a bare postmaster.
-    let _: Mailbox = mailbox.parse()?;
-    mailbox.parse()
+    Mailbox::parse_utf8(mailbox)
+}
+
+fn ascii(text: &str) -> Result<&str, AddressError> {
+    if text.is_ascii() { Ok(text) } else { Err(AddressError::NonAscii) }
 }
 
 /// A name for HELO and EHLO: a domain or an address literal (RFC 5321 section 4.1.1.1). Only the form of a literal is looked
@@ -265,7 +292,7 @@ fn local_part(text: &str) -> Result<(String, &str, &str), AddressError> {
                     Some((_, c @ ' '..='~')) => local.push(c),
                     _ => return Err(AddressError::Syntax),
                 },
-                ' '..='~' => local.push(c),
+                c if matches!(c, ' '..='~') || is_foreign(c) => local.push(c),
                 _ => return Err(AddressError::Syntax),
             }
         }
@@ -280,20 +307,31 @@ fn local_part(text: &str) -> Result<(String, &str, &str), AddressError> {
 }
 
 fn is_dot_string(text: &str) -> bool {
-    text.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
+    text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
 }
 
-/// RFC 5322 section 3.2.3.
-fn is_atext(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&octet)
+/// RFC 5322 section 3.2.3, RFC 6531 section 3.3.
+fn is_atext(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_foreign(c)
 }
 
-/// RFC 5321 section 4.1.2: letters, digits and inner hyphens. Underscores are against the grammar and in wide use.
+/// What is not ASCII and may stand in an address: no control character, no end of a line by another name, nothing that says
+/// a character was lost, and none that is never one.
+fn is_foreign(c: char) -> bool {
+    let is_none = matches!(c, '\u{2028}' | '\u{2029}' | '\u{fdd0}'..='\u{fdef}' | '\u{fff9}'..='\u{fffd}')
+        || u32::from(c) & 0xfffe == 0xfffe;
+    !c.is_ascii() && !c.is_control() && !is_none
+}
+
+/// RFC 5321 section 4.1.2: letters, digits and inner hyphens. Underscores are against the grammar and in wide use. Of what is
+/// not ASCII, blanks and what others read as a dot (RFC 3490 section 3.1) would make it another domain than it seems.
 fn is_label(text: &str) -> bool {
-    (1..=LABEL).contains(&text.len())
-        && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    let is_letter = |c: char| {
+        c.is_ascii_alphanumeric()
+            || matches!(c, '-' | '_')
+            || (is_foreign(c) && !c.is_whitespace() && !matches!(c, '\u{3002}' | '\u{ff0e}' | '\u{ff61}'))
+    };
+    (1..=LABEL).contains(&text.len()) && text.chars().all(is_letter) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// RFC 5321 section 4.1.3. General literals have no registered tag but IPv6, so none can be known.

@@ -26,10 +26,14 @@ pub(crate) struct Command {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
+    Auth,
+    Bdat,
     Data,
     Ehlo,
+    Expn,
     Helo,
     Help,
+    Lhlo,
     Mail,
     Noop,
     Quit,
@@ -43,6 +47,26 @@ pub(crate) enum Verb {
     Other,
 }
 
+impl Verb {
+    /// Whether nothing may be sent behind it before it is answered (RFC 2920 section 3.1, RFC 4954 section 4, RFC 3207
+    /// section 4).
+    pub(crate) fn ends_group(self) -> bool {
+        matches!(
+            self,
+            Verb::Auth
+                | Verb::Data
+                | Verb::Ehlo
+                | Verb::Expn
+                | Verb::Helo
+                | Verb::Lhlo
+                | Verb::Noop
+                | Verb::Quit
+                | Verb::StartTls
+                | Verb::Vrfy
+        )
+    }
+}
+
 impl Command {
     /// Fails when the line holds a control character (TAB aside) or is not UTF-8.
     pub(crate) fn parse(line: Vec<u8>) -> Result<Self, Refusal> {
@@ -53,10 +77,14 @@ impl Command {
         let line = String::from_utf8(line).map_err(|_| reply::bad_character())?;
         let name = first_word(&line).to_ascii_uppercase();
         let verb = match name.as_str() {
+            "AUTH" => Verb::Auth,
+            "BDAT" => Verb::Bdat,
             "DATA" => Verb::Data,
             "EHLO" => Verb::Ehlo,
+            "EXPN" => Verb::Expn,
             "HELO" => Verb::Helo,
             "HELP" => Verb::Help,
+            "LHLO" => Verb::Lhlo,
             "MAIL" => Verb::Mail,
             "NOOP" => Verb::Noop,
             "QUIT" => Verb::Quit,
@@ -97,6 +125,19 @@ impl Command {
 pub(crate) fn is_http(line: &[u8]) -> bool {
     let word = line.split(|octet| matches!(octet, b' ' | b'\t')).next().unwrap_or_default();
     HTTP_METHODS.iter().any(|method| word.eq_ignore_ascii_case(method.as_bytes()))
+}
+
+/// Whether this line, or this beginning of one, is BDAT, however malformed: octets that are no commands may follow it.
+pub(crate) fn is_bdat(line: &[u8]) -> bool {
+    line.split_at_checked(4).is_some_and(|(word, rest)| {
+        word.eq_ignore_ascii_case(b"BDAT") && !rest.first().is_some_and(u8::is_ascii_alphanumeric)
+    })
+}
+
+/// Whether this line, or this beginning of one, is AUTH with an argument.
+pub(crate) fn is_auth(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"AUTH"))
+        && line.get(4).is_some_and(|octet| matches!(octet, b' ' | b'\t'))
 }
 
 /// Whether it holds a control character other than TAB.

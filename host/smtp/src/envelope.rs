@@ -15,6 +15,8 @@ pub struct Envelope {
     pub body: Body,
     /// What SIZE= said: octets the peer means to send.
     pub size: Option<u64>,
+    /// SMTPUTF8 was said: addresses and header fields may hold UTF-8 (RFC 6531).
+    pub smtputf8: bool,
     /// The recipients that were accepted, in order.
     pub recipients: Vec<EnvelopeRecipient>,
     /// The message is to be answered as if all were well, and delivered to nobody.
@@ -32,7 +34,7 @@ pub struct EnvelopeRecipient {
     pub discard: bool,
 }
 
-/// What the peer said of its message's octets (RFC 6152).
+/// What the peer said of its message's octets (RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Body {
     /// `BODY=7BIT`, or nothing was said.
@@ -40,4 +42,6 @@ pub enum Body {
     SevenBit,
     /// `BODY=8BITMIME`.
     EightBitMime,
+    /// `BODY=BINARYMIME`: any octets, in lines or not.
+    BinaryMime,
 }

@@ -8,6 +8,9 @@ use std::fmt;
 /// Capacity an idle buffer may keep.
 const IDLE: usize = 4096;
 
+/// Octets that are kept of a line that is too long: it may matter how it began.
+const HEAD: usize = 5;
+
 /// Octets received and not used yet.
 #[derive(Default)]
 pub(crate) struct Input {
@@ -16,13 +19,16 @@ pub(crate) struct Input {
     start: usize,
     /// No CRLF ends before here.
     scanned: usize,
-    /// The line at the front is too long: its beginning was dropped, its end has not come yet.
-    overlong: bool,
+    /// The line at the front is too long: its beginning was dropped but for this, its end has not come yet.
+    overlong: Option<Vec<u8>>,
 }
 
 /// A line longer than the limit.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooLong;
+#[derive(PartialEq, Eq)]
+pub(crate) struct TooLong {
+    /// Its first five octets.
+    pub(crate) head: Vec<u8>,
+}
 
 impl Input {
     /// Appends what the peer sent.
@@ -54,8 +60,9 @@ impl Input {
     /// Whether a whole line waits; `limit` is its length with CRLF. A line that has grown past it is dropped as it comes.
     pub(crate) fn has_line(&mut self, limit: usize) -> bool {
         let waits = self.find_line_end().is_some();
-        if !waits && (self.overlong || self.octets().len() >= limit) {
-            self.overlong = true;
+        if !waits && (self.overlong.is_some() || self.octets().len() >= limit) {
+            let head = self.head();
+            self.overlong.get_or_insert(head);
             // A CR may be the first half of the line's end.
             let keep = usize::from(self.octets.last() == Some(&b'\r'));
             self.consume(self.octets().len().saturating_sub(keep));
@@ -66,14 +73,18 @@ impl Input {
     /// Takes the line that waits, without its CRLF.
     pub(crate) fn take_line(&mut self, limit: usize) -> Option<Result<Vec<u8>, TooLong>> {
         let length = self.find_line_end()?;
-        let line = if self.overlong || length > limit {
-            Err(TooLong)
-        } else {
-            Ok(self.octets().get(..length.saturating_sub(2)).unwrap_or_default().to_vec())
+        let line = match self.overlong.take() {
+            Some(head) => Err(TooLong { head }),
+            None if length > limit => Err(TooLong { head: self.head() }),
+            None => Ok(self.octets().get(..length.saturating_sub(2)).unwrap_or_default().to_vec()),
         };
         self.consume(length);
-        self.overlong = false;
         Some(line)
+    }
+
+    /// The first octets, as many as are kept of a line that is too long.
+    pub(crate) fn head(&self) -> Vec<u8> {
+        self.octets().get(..HEAD).unwrap_or(self.octets()).to_vec()
     }
 
     /// Gives memory back before a wait that may be long.
@@ -116,7 +127,7 @@ impl fmt::Debug for Input {
         f.debug_struct("Input")
             .field("octets", &self.octets().len())
             .field("capacity", &self.octets.capacity())
-            .field("overlong", &self.overlong)
+            .field("overlong", &self.overlong.is_some())
             .finish()
     }
 }
@@ -136,7 +147,7 @@ mod tests {
             while input.has_line(limit) {
                 lines.push(match input.take_line(limit).unwrap() {
                     Ok(line) => String::from_utf8(line).unwrap(),
-                    Err(TooLong) => "!".to_owned(),
+                    Err(TooLong { .. }) => "!".to_owned(),
                 });
             }
             assert!(input.octets().len() < limit.max(2), "holds {} octets", input.octets().len());

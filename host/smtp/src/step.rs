@@ -25,24 +25,42 @@ pub enum Step<'a> {
     },
     /// Send these replies.
     Write(Vec<u8>),
+    /// The replies that are due hold this many errors that are to be answered late: wait for each. The next step is the
+    /// [`Step::Write`] that carries them.
+    Tarpit(u32),
     /// A whole command line waits and has not been looked at: the moment to move to another configuration. Given once
-    /// for each command line, never inside a message or between the lines of an extension's verb.
+    /// for each command line, never inside DATA's content or a chunk, nor between the lines of an extension's verb or of
+    /// AUTH. Between two chunks of a message it is given, and [`Server::in_transaction`] tells.
     Turn,
     /// The transaction's scope is over (RSET, HELO or EHLO accepted, back to the greeting, STARTTLS,
     /// [`Server::end_transaction`], a lock): what is known about the message goes. Not given after DATA: what is known about
-    /// that message stays until the next MAIL.
+    /// that message stays until the next MAIL; nor after BDAT that ends a message, well or not.
     Reset,
     /// Policy is to answer. A question that is dropped instead counts as failed: 451 4.3.0, before the banner 421 and
     /// close, and the transaction it is about is over.
     Ask(Ask<'a>),
-    /// Content of the message: dots unstuffed, lines ending in CRLF, at most 64 KiB at once.
+    /// Content of the message, at most 64 KiB at once: dots unstuffed, lines ending in CRLF. With `BODY=BINARYMIME` it is
+    /// what was sent, octet for octet. What came by BDAT need not end in CRLF.
     Body(Vec<u8>),
-    /// The message begun with 354 is not to be kept.
+    /// The message for which [`Ask::Data`] was accepted is not to be kept.
     Abort,
     /// The peer was told to go ahead: do the handshake, then [`Server::secured`].
     StartTls,
     /// Close the connection.
     Close,
+}
+
+/// Which time ran out, for [`Server::expire`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// That of [`Patience::Command`].
+    Command,
+    /// That of [`Patience::Data`].
+    Data,
+    /// That of the whole transaction.
+    Transaction,
+    /// The content came, but too slowly.
+    DataRate,
 }
 
 /// How long a peer may take is the session's to say; what it is about to send is not.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::de::DeValue;
@@ -11,7 +12,9 @@ use toml::de::DeValue;
 use super::reader::{Table, Value};
 use super::rules::RulesPart;
 use super::value::{Mistake, check_placeholders, is_name, parse_address, parse_network};
-use super::{Limits, LimitsPart, Place, Problem, Relay, RelayPart, Rules, Use};
+use super::{
+    Auth, ClientName, Esmtp, Limits, LimitsPart, Place, Problem, Protocol, Proxy, Relay, RelayPart, Rules, Use,
+};
 
 /// One `[listener.NAME]`.
 #[derive(Clone, Debug)]
@@ -22,8 +25,18 @@ pub struct Listener {
     pub place: Place,
     /// The addresses it listens on; never empty. Port 0 asks the system for a free one.
     pub address: Vec<SocketAddr>,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// The keywords of the server's own.
+    pub esmtp: Esmtp,
     /// Whether and how sessions are encrypted.
     pub tls: Tls,
+    /// Who may log in, and how.
+    pub auth: Auth,
+    /// Who sends PROXY headers.
+    pub proxy: Option<Proxy>,
+    /// Whether the names of clients are looked up.
+    pub client_name: ClientName,
     /// What follows `220 ` in the greeting, the host name already put in: printable ASCII.
     pub banner: String,
     /// The listener's own rules. What holds for a client is answered by [`Listener::rules_for`].
@@ -76,8 +89,42 @@ pub struct Tls {
     /// The first is the default, the others are chosen by the server name the client asks for (SNI). Empty exactly when
     /// the mode is off.
     pub certificates: Vec<Certificate>,
+    /// Whether clients are asked for a certificate of theirs.
+    pub clients: TlsClients,
+    /// Who must have signed it: files of PEM certificates. Absolute.
+    pub client_authorities: Vec<PathBuf>,
+    /// How long a handshake may take, the wait for a place included.
+    pub handshake_timeout: Duration,
+    /// Handshakes at a time.
+    pub handshakes: u32,
     /// Where `tls` stands in the text, or the listener's name where there is none.
     pub place: Place,
+}
+
+impl Default for Tls {
+    fn default() -> Tls {
+        Tls {
+            mode: TlsMode::Off,
+            certificates: Vec::new(),
+            clients: TlsClients::Off,
+            client_authorities: Vec::new(),
+            handshake_timeout: Duration::from_secs(30),
+            handshakes: 256,
+            place: Place::default(),
+        }
+    }
+}
+
+/// Whether clients are asked for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsClients {
+    /// They are not.
+    #[default]
+    Off,
+    /// They are, and whatever they have is taken; whether it is verified is known afterwards.
+    Optional,
+    /// Without one that is verified the handshake fails.
+    Required,
 }
 
 /// When TLS begins.
@@ -153,7 +200,12 @@ impl Listener {
             name: value.name.to_owned(),
             place: value.key,
             address,
+            protocol: Protocol::default(),
+            esmtp: Esmtp::default(),
             tls,
+            auth: Auth::default(),
+            proxy: None,
+            client_name: ClientName::default(),
             banner: banner.unwrap_or_else(|| format!("{hostname} ESMTP Pillarbox")),
             rules: Rules {
                 relay: Relay::default().with(&own.relay),
@@ -268,7 +320,7 @@ fn read_peers(value: Value<'_>) -> Vec<PeerBlock> {
 
 impl Tls {
     fn read(listener: &mut Table<'_>) -> Tls {
-        let off = Tls { mode: TlsMode::Off, certificates: Vec::new(), place: listener.place };
+        let off = Tls { place: listener.place, ..Tls::default() };
         let Some(value) = listener.take("tls") else {
             return off;
         };
@@ -295,7 +347,7 @@ impl Tls {
                 _ => {}
             }
         }
-        Tls { mode: chosen.unwrap_or_default(), certificates: pairs.unwrap_or_default(), place: value.key }
+        Tls { mode: chosen.unwrap_or_default(), certificates: pairs.unwrap_or_default(), place: value.key, ..off }
     }
 }
 

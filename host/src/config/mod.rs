@@ -8,8 +8,10 @@
 mod domain;
 mod extension;
 mod grant;
+mod limits;
 mod listener;
 mod problem;
+mod protocol;
 mod reader;
 mod route;
 mod rules;
@@ -23,10 +25,12 @@ mod words;
 pub use domain::DomainPattern;
 pub use extension::{Component, Extension, ExtensionLimits, ExtensionLimitsPart, OnFailure, STOCK, Setting};
 pub use grant::{Capability, Grant, Granted};
-pub use listener::{Certificate, Listener, PeerBlock, StrayNewlines, Tls, TlsMode};
+pub use limits::{Limits, LimitsPart, Manners};
+pub use listener::{Certificate, Listener, PeerBlock, StrayNewlines, Tls, TlsClients, TlsMode};
 pub use problem::{Place, Problem, Problems, Source};
+pub use protocol::{Auth, ClientName, Dns, Esmtp, External, Mechanism, Protocol, Proxy};
 pub use route::{MaildirPath, Route, Target};
-pub use rules::{Limits, LimitsPart, Relay, RelayPart, Rules};
+pub use rules::{Relay, RelayPart, Rules};
 pub use server::{Instances, Level, Log, LogFormat, Server};
 pub use uses::{Trust, Use, Verdicts};
 
@@ -50,6 +54,8 @@ pub struct Config {
     pub server: Server,
     /// `[log]`.
     pub log: Log,
+    /// `[dns]`.
+    pub dns: Dns,
     /// `[listener.NAME]`, by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
     /// `[extension.NAME]`, by name.
@@ -125,7 +131,16 @@ impl Config {
 
         let routes = root.take("route").map(read_routes).unwrap_or_default();
         root.finish();
-        Some(Config { source: Arc::clone(source), server: server?, log, listeners, extensions, routes: routes.into() })
+        let dns = Dns::default();
+        Some(Config {
+            source: Arc::clone(source),
+            server: server?,
+            log,
+            dns,
+            listeners,
+            extensions,
+            routes: routes.into(),
+        })
     }
 }
 

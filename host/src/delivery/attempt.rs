@@ -110,7 +110,14 @@ fn deliver(routes: &Routes, stored: &Stored, index: usize, occasion: Occasion) -
     match routes.destination(&name(envelope, recipient)).ok_or(Deferred::NoRoute)? {
         Destination::Discard => Ok("discard:".to_owned()),
         Destination::Mailbox { mailbox, create } => {
-            let copy = maildir::Copy { name: maildir::file_name(envelope, index), sender: &envelope.sender };
+            let binary = |(name, value): &(String, Option<String>)| {
+                name == "BODY" && value.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("BINARYMIME"))
+            };
+            let copy = maildir::Copy {
+                name: maildir::file_name(envelope, index),
+                sender: &envelope.sender,
+                binary: envelope.parameters.iter().any(binary),
+            };
             let to = format!("maildir:{}", mailbox.path.display());
             maildir::make(&mailbox, create)?;
             if occasion == Occasion::Arrival || !copy.is_in(&mailbox.path)? {

@@ -72,6 +72,8 @@ pub(super) struct Copy<'a> {
     pub(super) name: String,
     /// The reverse-path; empty for the null sender.
     pub(super) sender: &'a str,
+    /// The body is no text (RFC 3030): it is copied octet for octet.
+    pub(super) binary: bool,
 }
 
 impl Copy<'_> {
@@ -126,7 +128,7 @@ impl Copy<'_> {
         // An address has no control characters; a field that had would be more fields than one.
         let sender: String = self.sender.chars().filter(|c| !c.is_control()).collect();
         writeln!(out, "Return-Path: <{sender}>").map_err(failed("write", path))?;
-        copy_lines(content, &mut out).map_err(|error| match error {
+        copy_lines(content, &mut out, self.binary).map_err(|error| match error {
             CopyError::Read(error) => Deferred::Content(error),
             CopyError::Write(error) => failed("write", path)(error),
         })?;
@@ -153,11 +155,13 @@ enum CopyError {
     Write(io::Error),
 }
 
-/// Copies, with LF for each CRLF.
-fn copy_lines(mut content: impl Read, mut out: impl Write) -> Result<(), CopyError> {
+/// Copies, with LF for each CRLF; with `binary` only in the header.
+fn copy_lines(mut content: impl Read, mut out: impl Write, binary: bool) -> Result<(), CopyError> {
     let mut buffer = vec![0; CHUNK];
     // A CR at the end of a chunk waits to be told whether an LF follows.
     let mut held = false;
+    // Whether nothing of a line has been seen yet: the empty line ends the header.
+    let (mut at_start, mut raw) = (true, false);
     loop {
         let read = match content.read(&mut buffer) {
             Ok(0) => break,
@@ -165,7 +169,14 @@ fn copy_lines(mut content: impl Read, mut out: impl Write) -> Result<(), CopyErr
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(CopyError::Read(error)),
         };
-        for piece in buffer.get(..read).unwrap_or_default().split_inclusive(|octet| *octet == b'\n') {
+        let mut rest = buffer.get(..read).unwrap_or_default();
+        while let Some(end) = memchr::memchr(b'\n', rest).map(|at| at + 1).or((!rest.is_empty()).then_some(rest.len())) {
+            let (piece, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            rest = behind;
+            if raw {
+                out.write_all(piece).map_err(CopyError::Write)?;
+                continue;
+            }
             let cr: &[u8] = if held && !piece.starts_with(b"\n") { b"\r" } else { b"" };
             let (line, end): (_, &[u8]) = match (piece.strip_suffix(b"\r\n"), piece.strip_suffix(b"\r")) {
                 (Some(line), _) => (line, b"\n"),
@@ -174,6 +185,9 @@ fn copy_lines(mut content: impl Read, mut out: impl Write) -> Result<(), CopyErr
             };
             held = piece.ends_with(b"\r");
             [cr, line, end].iter().try_for_each(|part| out.write_all(part)).map_err(CopyError::Write)?;
+            let ended = piece.ends_with(b"\n");
+            raw = binary && at_start && ended && cr.is_empty() && (line.is_empty() || line == b"\n");
+            at_start = ended || (at_start && line.is_empty() && cr.is_empty());
         }
     }
     let rest: &[u8] = if held { b"\r" } else { b"" };
@@ -229,7 +243,28 @@ mod tests {
                     let pieces = [&octets[..first], &octets[first..second], &octets[second..]];
                     let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
                     let mut out = Vec::new();
-                    copy_lines(Pieces(pieces), &mut out).unwrap();
+                    copy_lines(Pieces(pieces), &mut out, false).unwrap();
+                    assert_eq!(String::from_utf8(out).unwrap(), expected, "{content:?} cut at {first} and {second}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_binary_body_is_copied_as_it_is_wherever_a_chunk_ends() {
+        for (content, expected) in [
+            ("A: b\r\n\r\nx\r\ny\n\r\r\n", "A: b\n\nx\r\ny\n\r\r\n"),
+            ("\r\nx\r\n", "\nx\r\n"),
+            ("A: b\r\nc\r\n", "A: b\nc\n"),
+            ("A: b\r\n\r\n", "A: b\n\n"),
+        ] {
+            let octets = content.as_bytes();
+            for first in 0..=octets.len() {
+                for second in first..=octets.len() {
+                    let pieces = [&octets[..first], &octets[first..second], &octets[second..]];
+                    let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+                    let mut out = Vec::new();
+                    copy_lines(Pieces(pieces), &mut out, true).unwrap();
                     assert_eq!(String::from_utf8(out).unwrap(), expected, "{content:?} cut at {first} and {second}");
                 }
             }

@@ -14,7 +14,7 @@ use super::verdict::{self, Commanded, Ruled, Verdict};
 use crate::config::OnFailure;
 use crate::session::change::Identity;
 use crate::session::context::Stage;
-use crate::session::facts::Facts;
+use crate::session::facts::{Facts, Login};
 use crate::session::policy::{
     self, Answer, Asking, ClientChange, Extensions, Memory, Offers, Policy, Question, Remembered, Ruling, Standing,
 };
@@ -100,6 +100,27 @@ impl Policy for Guests {
         })
     }
 
+    fn authenticate<'a>(
+        &'a mut self,
+        _mechanism: &'a str,
+        _initial: Option<&'a [u8]>,
+        _facts: &'a mut Arc<Facts>,
+    ) -> Asking<'a, policy::Exchange> {
+        Box::pin(async { policy::Exchange::Later })
+    }
+
+    fn respond<'a>(&'a mut self, _response: &'a [u8], _facts: &'a mut Arc<Facts>) -> Asking<'a, policy::Exchange> {
+        Box::pin(async { policy::Exchange::Later })
+    }
+
+    fn judge<'a>(
+        &'a mut self,
+        _credentials: policy::Credentials<'a>,
+        _facts: &'a mut Arc<Facts>,
+    ) -> Asking<'a, policy::Judged> {
+        Box::pin(async { policy::Judged::Nobody })
+    }
+
     fn accepted<'a>(&'a mut self, id: &'a str, facts: &'a mut Arc<Facts>) -> Asking<'a, ()> {
         Box::pin(self.inform(Call::Accepted(id), facts))
     }
@@ -135,8 +156,8 @@ impl Policy for Guests {
         self.roster.standing()
     }
 
-    fn vouches(&self, extension: &str, user: &str, facts: &Facts) -> bool {
-        let may = |entry: &Arc<Entry>| entry.commands(facts) && entry.linked.grant.authenticates(user);
+    fn vouches(&self, extension: &str, login: &Login, facts: &Facts) -> bool {
+        let may = |entry: &Arc<Entry>| entry.commands(facts) && entry.linked.grant.authenticates(&login.user);
         self.roster.entries.iter().any(|entry| &*entry.linked.name == extension && may(entry))
     }
 

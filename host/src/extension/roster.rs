@@ -121,6 +121,7 @@ impl Roster {
             verbs: Arc::new(verbs),
             mail_parameters: Arc::new(mail),
             recipient_parameters: Arc::new(recipient),
+            ..Offers::default()
         };
         known.insert(open, offers.clone());
         offers

@@ -14,6 +14,8 @@ pub struct Counters {
     handshakes_failed: AtomicU64,
     messages_accepted: AtomicU64,
     recipients_refused: AtomicU64,
+    logins_failed: AtomicU64,
+    limits_reached: Mutex<BTreeMap<String, u64>>,
     extensions: Mutex<BTreeMap<(String, String), Arc<ExtensionCounters>>>,
 }
 
@@ -48,6 +50,16 @@ impl Counters {
         add_one(&self.recipients_refused);
     }
 
+    /// AUTH did not succeed.
+    pub fn login_failed(&self) {
+        add_one(&self.logins_failed);
+    }
+
+    /// A limit was reached; `limit` is its key.
+    pub fn limit_reached(&self, limit: &str) {
+        add_named(&self.limits_reached, limit);
+    }
+
     /// The counters of an extension on a listener, to be kept by whoever calls it there: the same ones for the same
     /// names, over reloads too.
     pub fn extension(&self, extension: &str, listener: &str) -> Arc<ExtensionCounters> {
@@ -66,6 +78,8 @@ impl Counters {
             handshakes_failed: read(&self.handshakes_failed),
             messages_accepted: read(&self.messages_accepted),
             recipients_refused: read(&self.recipients_refused),
+            logins_failed: read(&self.logins_failed),
+            limits_reached: lock(&self.limits_reached).clone(),
             extensions: lock(&self.extensions)
                 .iter()
                 .map(|((extension, listener), counters)| counters.snapshot(extension, listener))
@@ -142,6 +156,10 @@ pub struct Snapshot {
     pub messages_accepted: u64,
     /// Recipients refused.
     pub recipients_refused: u64,
+    /// Exchanges of AUTH that did not succeed.
+    pub logins_failed: u64,
+    /// How often a limit of a session was reached, by its key.
+    pub limits_reached: BTreeMap<String, u64>,
     /// For each extension on each listener, by name.
     pub extensions: Vec<ExtensionSnapshot>,
 }

@@ -5,9 +5,11 @@
 
 mod prepare;
 mod status;
+mod users;
 
 pub use prepare::{Prepared, Refused, control_socket, prepare, read};
 
+use crate::auth::{Attempts, Hashing};
 use crate::cli::ConfigChoice;
 use crate::config::{self, Config, LogFormat};
 use crate::control::{BoxFuture, Control, ControlError, Operator, ReloadStatus, SOCKET, Status};
@@ -25,6 +27,7 @@ use prepare::refuse_expired;
 use status::changes;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +37,9 @@ use tokio::sync::watch;
 
 /// How long messages under way may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// How often files are looked at that may change without a reload: certificates and users.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +81,7 @@ struct Serving {
     /// The generation each extension on each listener has been what it is since.
     since: BTreeMap<(String, String), u64>,
     tls: BTreeMap<String, tls::Acceptor>,
+    users: BTreeMap<PathBuf, users::Shared>,
     last_reload: Option<ReloadStatus>,
 }
 
@@ -91,7 +98,8 @@ pub async fn serve(choice: ConfigChoice, logging: Option<Logging>) -> Result<(),
     let server = Server::start(choice, logging).await?;
     let control = Control::bind(&server.state_dir().join(SOCKET))?;
     let control = tokio::spawn(control.serve(server.clone(), stopped.clone()));
-    let delivery = tokio::spawn(delivery::run(server.spool.clone(), server.routes.clone(), stopped));
+    let delivery = tokio::spawn(delivery::run(server.spool.clone(), server.routes.clone(), stopped.clone()));
+    let watched = tokio::spawn(server.clone().watch(stopped));
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -109,6 +117,7 @@ pub async fn serve(choice: ConfigChoice, logging: Option<Logging>) -> Result<(),
         stop.send_replace(true);
         let _ = control.await;
         let _ = delivery.await;
+        let _ = watched.await;
         cut
     };
     tokio::select! {
@@ -136,8 +145,13 @@ impl Server {
         let spool = Spool::open(&prepared.config.server.state_dir)?;
         let routes = Arc::new(ArcSwap::from_pointee(Routes::new(prepared.config.routes.clone())));
         let generations = watch::Sender::new(Arc::new(Generation::default()));
-        let service =
-            Service { generations: generations.subscribe(), spool: spool.clone(), counters: counters.clone() };
+        let service = Service {
+            generations: generations.subscribe(),
+            spool: spool.clone(),
+            counters: counters.clone(),
+            attempts: Attempts::new(),
+            hashing: Hashing::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
+        };
         let server = Arc::new(Server {
             choice,
             logging,
@@ -152,6 +166,7 @@ impl Server {
                 rows: Vec::new(),
                 since: BTreeMap::new(),
                 tls: BTreeMap::new(),
+                users: BTreeMap::new(),
                 last_reload: None,
             }),
             reloading: tokio::sync::Mutex::new(()),
@@ -171,7 +186,7 @@ impl Server {
     /// Puts a checked configuration in the place of the one that is served: binds what is new, and publishes all of it
     /// at once.
     async fn publish(&self, prepared: Prepared) -> Result<u64, Refused> {
-        let Prepared { config, loaded, tls } = prepared;
+        let Prepared { config, loaded, tls, users, names } = prepared;
         let routes = Arc::new(Routes::new(config.routes.clone()));
         let hostname: Arc<str> = config.server.hostname.as_str().into();
         let post = |(name, listener): (&String, &Arc<config::Listener>)| {
@@ -180,6 +195,8 @@ impl Server {
                 listener: listener.clone(),
                 hostname: hostname.clone(),
                 tls: tls.get(name).cloned(),
+                users: listener.auth.users.as_ref().and_then(|path| users.get(path)).cloned(),
+                names: names.clone().filter(|_| listener.client_name != config::ClientName::Off),
                 extensions: Arc::new(extensions),
                 routing: Arc::new(Router(routes.clone())),
             };
@@ -230,6 +247,7 @@ impl Server {
         serving.config = config;
         serving.rows = loaded.rows;
         serving.tls = tls;
+        serving.users = users;
         Ok(number)
     }
 
@@ -257,6 +275,20 @@ impl Server {
         let number = self.publish(prepared).await?;
         let what = if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("\n") };
         Ok(format!("generation {number} is served\n{what}"))
+    }
+
+    /// Follows the files that may change without a reload, until the server ends.
+    async fn watch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let certificates = tls::watch(
+            || self.serving().tls.iter().map(|(name, acceptor)| (name.clone(), acceptor.clone())).collect(),
+            LOOK,
+            stop.clone(),
+        );
+        let users = users::watch(|| self.serving().users.clone(), LOOK);
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            _ = async { tokio::join!(certificates, users) } => {}
+        }
     }
 
     fn state_dir(&self) -> PathBuf {
@@ -320,8 +352,8 @@ struct Sessions(Arc<Service>);
 
 impl Serve for Sessions {
     fn serve(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let Accepted { stream, peer, local, listener, stop } = accepted;
-        Box::pin(session::serve(Arrival { stream, peer, local, listener, stop }, self.0.clone()))
+        let Accepted { stream, peer, local, via, listener, stop } = accepted;
+        Box::pin(session::serve(Arrival { stream, peer, local, via, listener, stop }, self.0.clone()))
     }
 }
 

@@ -1,13 +1,16 @@
 //! A configuration with all it names, checked as a whole before any of it is served.
 
 use crate::cli::ConfigChoice;
-use crate::config::{Config, Problem, Problems, Source, TlsMode};
+use super::users::{self, Shared};
+use crate::config::{ClientName, Config, Problem, Problems, Source, TlsMode};
 use crate::control::SOCKET;
+use crate::dns::Resolver;
 use crate::extension::{Loaded, Runtime};
 use crate::listener::BindError;
 use crate::{observe, tls};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Reads and checks a configuration, extensions and certificates excepted.
@@ -74,6 +77,10 @@ pub struct Prepared {
     pub loaded: Loaded,
     /// Certificates, by listener.
     pub tls: BTreeMap<String, tls::Acceptor>,
+    /// Files of users, by path.
+    pub users: BTreeMap<PathBuf, Shared>,
+    /// Who is asked for names, where a listener wants them.
+    pub names: Option<Arc<Resolver>>,
 }
 
 /// Checks everything `serve` would refuse, without serving.
@@ -82,17 +89,34 @@ pub struct Prepared {
 /// What is wrong.
 pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime) -> Result<Prepared, Refused> {
     let config = read(choice)?;
-    let (tls, tls_problems) = load_certificates(&config);
+    let (tls, mut problems) = load_certificates(&config);
+    let (users, users_problems) = users::load(&config);
+    problems.extend(users_problems);
+    let names = match names(&config) {
+        Ok(names) => names,
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
     let extensions = runtime.load(&config).await;
-    // What is wrong with certificates and with extensions is said together.
-    match (extensions, tls_problems.is_empty()) {
-        (Ok(loaded), true) => Ok(Prepared { config, loaded, tls }),
-        (Ok(_), false) => Err(Problems::new(config.source.clone(), tls_problems).into()),
-        (Err(found), _) => {
-            let all = found.iter().cloned().chain(tls_problems).collect();
+    // What is wrong with files and with extensions is said together.
+    match extensions {
+        Ok(loaded) if problems.is_empty() => Ok(Prepared { config, loaded, tls, users, names }),
+        Ok(_) => Err(Problems::new(config.source.clone(), problems).into()),
+        Err(found) => {
+            let all = found.iter().cloned().chain(problems).collect();
             Err(Problems::new(config.source.clone(), all).into())
         }
     }
+}
+
+fn names(config: &Config) -> Result<Option<Arc<Resolver>>, Problem> {
+    if config.listeners.values().all(|listener| listener.client_name == ClientName::Off) {
+        return Ok(None);
+    }
+    let resolver = Resolver::new(&config.dns).map_err(|error| Problem::whole(observe::chain(&error)))?;
+    Ok(Some(Arc::new(resolver)))
 }
 
 fn load_certificates(config: &Config) -> (BTreeMap<String, tls::Acceptor>, Vec<Problem>) {

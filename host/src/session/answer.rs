@@ -9,7 +9,7 @@ use super::policy::{Answer, ClientChange, Outcome, Question};
 use super::relay;
 use super::session::Session;
 use crate::observe::chain;
-use pillarbox_smtp::{Address, Ask, Refusal, Reply, Sender, ask, reply};
+use pillarbox_smtp::{Address, Ask, Noted, Refusal, Reply, Sender, ask, reply};
 
 impl Session {
     /// Answers one question.
@@ -27,6 +27,8 @@ impl Session {
                 let answer = self.policy.resume(&line, &mut self.facts).await;
                 self.verb(ask, answer).await;
             }
+            Ask::Auth(ask) => self.authenticate(ask).await,
+            Ask::Response(ask) => self.response(ask).await,
             Ask::Mail(ask) => self.mail(ask).await,
             Ask::Recipient(ask) => self.recipient(ask).await,
             Ask::Data(ask) => self.data(ask).await,
@@ -51,6 +53,7 @@ impl Session {
     }
 
     async fn connect(&mut self, ask: ask::Connect<'_>) {
+        self.name_client().await;
         let banner = self.post.listener.banner.clone();
         match self.rule(Question::Connect, Phase::Connect).await {
             Outcome::Pass | Outcome::Discard => ask.accept(&banner),
@@ -109,6 +112,7 @@ impl Session {
         self.policy.forget();
         self.facts_mut().rename(change.identities, &change.extension);
         self.settle();
+        self.name_client().await;
         // Policy comes before the relay decision, because what it says at connect may be a login.
         if let Outcome::Refuse(refusal) = self.rule(Question::Connect, Phase::Connect).await {
             return Err(Renamed::NotWelcome(refusal));
@@ -132,11 +136,13 @@ impl Session {
             }
         };
         let (line, parameters) = (ask.line().to_owned(), ask.parameters().to_vec());
+        let smtputf8 = ask.envelope().smtputf8;
         self.reset();
+        self.begin_transaction();
         let facts = self.facts_mut();
         facts.begin_message((&parts.0, &parts.1), &line);
         facts.transaction =
-            Some(Transaction { sender: sender.clone(), parameters: pairs(&parameters), recipients: Vec::new() });
+            Some(Transaction { sender: sender.clone(), parameters: pairs(&parameters), recipients: Vec::new(), smtputf8 });
         let outcome = self.rule(Question::Mail { sender: &sender, parameters: &parameters }, Phase::Mail).await;
         match outcome {
             Outcome::Pass => ask.accept(),
@@ -208,9 +214,30 @@ impl Session {
     }
 
     /// The machine refused something by itself.
-    pub(super) fn note_protocol(&self, reply: &Reply) {
-        let (reply, client) = (reply.to_string(), self.facts.client_address());
-        tracing::info!(session = &*self.facts.id, by = "protocol", reply = &*reply, client = &*client, "refused");
+    pub(super) fn note_protocol(&self, noted: &Noted) {
+        let (reply, client) = (noted.reply.to_string(), self.facts.client_address());
+        match noted.limit {
+            Some(limit) => {
+                self.service.counters.limit_reached(limit);
+                tracing::info!(
+                    session = &*self.facts.id,
+                    by = "protocol",
+                    limit,
+                    reply = &*reply,
+                    client = &*client,
+                    "refused"
+                );
+            }
+            None => {
+                tracing::info!(
+                    session = &*self.facts.id,
+                    by = "protocol",
+                    reply = &*reply,
+                    client = &*client,
+                    "refused"
+                );
+            }
+        }
     }
 
     fn note_refusal(&self, phase: &str, refusal: &Refusal, by: &str) {
@@ -242,11 +269,21 @@ impl RecipientName {
             },
             Address::Mailbox(mailbox) => RecipientName {
                 local: mailbox.local().to_owned(),
-                domain: mailbox.domain().to_string().to_ascii_lowercase(),
+                domain: routed(&mailbox.domain().to_string()),
                 postmaster: mailbox.local().eq_ignore_ascii_case("postmaster"),
                 bare_postmaster: false,
             },
         }
+    }
+}
+
+/// The domain as routes and rules have it: in lower case, labels that are not ASCII as IDNA has them (RFC 5890), so that
+/// one domain has one spelling. What is no such label is left as it is, and matches nothing.
+fn routed(domain: &str) -> String {
+    match domain.is_ascii() {
+        true => domain.to_ascii_lowercase(),
+        false => idna::domain_to_ascii_cow(domain.as_bytes(), idna::AsciiDenyList::STD3)
+            .map_or_else(|_| domain.to_owned(), std::borrow::Cow::into_owned),
     }
 }
 

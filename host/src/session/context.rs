@@ -36,6 +36,8 @@ pub enum Origin {
     Tls,
     /// The listener's and its peer blocks' `context`.
     Listener,
+    /// The host, by what the client proved at AUTH.
+    Users,
     /// An extension, by name.
     Extension(Arc<str>, Stage),
 }

@@ -51,6 +51,17 @@ pub struct Client {
     pub esmtp: bool,
 }
 
+/// A login that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The SASL mechanism.
+    pub mechanism: String,
+    /// Who tried, as far as it came to that.
+    pub user: Option<String>,
+    /// Momentum's word for how it ended: `fail` or `error`.
+    pub status: &'static str,
+}
+
 /// Who is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
@@ -71,6 +82,8 @@ pub struct Transaction {
     pub parameters: Vec<(String, Option<String>)>,
     /// The recipients accepted so far, without angle brackets.
     pub recipients: Vec<String>,
+    /// Whether its header and addresses may be UTF-8 (RFC 6531).
+    pub smtputf8: bool,
 }
 
 /// Where the session stands.
@@ -108,12 +121,16 @@ pub struct Facts {
     pub client: Client,
     /// Where the client connected to.
     pub destination: Endpoint,
+    /// Whether LMTP is spoken, and not SMTP.
+    pub lmtp: bool,
     /// TLS, once it is up.
     pub tls: Option<tls::Facts>,
     /// Who is authenticated.
     pub login: Option<Login>,
     /// What `connect` hooks said of it, which stays when what the client itself said goes.
     pub(super) login_by_address: Option<Login>,
+    /// The last login that did not succeed, until one does.
+    pub(super) attempt: Option<Attempt>,
     /// Where authentication was forbidden, which holds until the client changes.
     pub forbidden: Option<Stage>,
     /// Names and values.
@@ -140,9 +157,11 @@ impl Facts {
             peer,
             client: Client { endpoint: peer, ..Client::default() },
             destination: Endpoint::from(local),
+            lmtp: false,
             tls: None,
             login: None,
             login_by_address: None,
+            attempt: None,
             forbidden: None,
             context: Context::default(),
             transaction: None,
@@ -191,20 +210,54 @@ impl Facts {
     /// Writes what is known of TLS into the context (Momentum's `tls*` names).
     pub fn tls(&mut self, tls: tls::Facts) {
         let bits = tls.cipher_bits.to_string();
-        for (name, value) in
-            [("tls", "on"), ("tls_cipher", &*tls.cipher), ("tls_cipher_algbits", &bits), ("tls_cipher_usebits", &bits)]
-        {
-            self.context.set(Scope::Connection, name, value, Origin::Tls);
+        let mut set = |name, value: &str| self.context.set(Scope::Connection, name, value, Origin::Tls);
+        set("tls", "on");
+        set("tls_cipher", &tls.cipher);
+        set("tls_cipher_algbits", &bits);
+        set("tls_cipher_usebits", &bits);
+        if let Some(client) = &tls.client {
+            set("tls_client_cert_subject", &client.subject);
+            set("tls_client_cert_issuer", &client.issuer);
+            for (name, value) in
+                [("tls_client_cert_subject_cn", &client.subject_cn), ("tls_client_cert_issuer_cn", &client.issuer_cn)]
+            {
+                if let Some(value) = value {
+                    set(name, value);
+                }
+            }
+            // Absent where it is not so: Momentum knows no other value.
+            if client.verified {
+                set("tls_client_verified", "yes");
+            }
         }
         self.tls = Some(tls);
     }
 
-    /// The extension that gave the login, and the user.
-    pub fn given_login(&self) -> Option<(&str, &str)> {
+    /// The extension that gave the login, and the login.
+    pub fn given_login(&self) -> Option<(&str, &Login)> {
         match self.login.as_ref()? {
-            Login { user, origin: Origin::Extension(name, _), .. } => Some((name, user)),
+            login @ Login { origin: Origin::Extension(name, _), .. } => Some((name, login)),
             _ => None,
         }
+    }
+
+    /// Whether the client proved who it is, or somebody in front of it did: AUTH, or XCLIENT's LOGIN. What follows from an
+    /// address is no proof, and is replaced by one.
+    pub fn proven_login(&self) -> bool {
+        self.login.as_ref().is_some_and(|login| said(&login.origin))
+    }
+
+    /// AUTH ended well.
+    pub fn log_in_by_auth(&mut self, user: String, mechanism: &str, origin: Origin) {
+        self.attempt = None;
+        self.login = Some(Login { user, mechanism: mechanism.to_owned(), origin });
+        self.mirror_login();
+    }
+
+    /// AUTH did not. A login there is stays as it is.
+    pub fn attempted(&mut self, attempt: Attempt) {
+        self.attempt = Some(attempt);
+        self.mirror_login();
     }
 
     /// The login goes.
@@ -275,8 +328,7 @@ impl Facts {
         if by_address && self.forbidden.is_none() {
             self.login_by_address = Some(login.clone());
         }
-        let said = |login: &Login| matches!(login.origin, Origin::Extension(_, Stage::Dialogue));
-        let keeps = by_address && self.login.as_ref().is_some_and(said);
+        let keeps = by_address && self.proven_login();
         if self.forbidden.is_none() && !keeps {
             self.login = Some(login);
             self.mirror_login();
@@ -284,13 +336,21 @@ impl Facts {
     }
 
     pub(super) fn mirror_login(&mut self) {
-        let user = self.login.as_ref().map(|login| login.user.clone());
-        let status = match (&user, self.forbidden.is_some()) {
+        let login = self.login.as_ref();
+        let proven = login.filter(|login| match &login.origin {
+            Origin::Users => true,
+            Origin::Extension(name, _) => **name != *login.mechanism,
+            Origin::Host | Origin::Tls | Origin::Listener => false,
+        });
+        let failed = self.attempt.as_ref().filter(|_| login.is_none());
+        let name = proven.map(|login| &login.mechanism).or(failed.map(|attempt| &attempt.mechanism)).cloned();
+        let user = login.map(|login| login.user.clone()).or_else(|| failed?.user.clone());
+        let status = match (login, self.forbidden.is_some()) {
             (_, true) => Some("fail"),
             (Some(_), false) => Some("pass"),
-            (None, false) => None,
+            (None, false) => failed.map(|attempt| attempt.status),
         };
-        for (name, value) in [("auth_user", user.as_deref()), ("auth_status", status)] {
+        for (name, value) in [("auth_name", name.as_deref()), ("auth_user", user.as_deref()), ("auth_status", status)] {
             match value {
                 Some(value) => self.context.set(Scope::Connection, name, value, Origin::Host),
                 None => self.context.unset(Scope::Connection, name),
@@ -310,4 +370,9 @@ impl Facts {
             _ => self.context.set(Scope::Connection, name, &value.to_string(), Origin::Host),
         }
     }
+}
+
+/// Whether the client said so in the dialogue, and it does not follow from its address.
+fn said(origin: &Origin) -> bool {
+    matches!(origin, Origin::Users | Origin::Extension(_, Stage::Dialogue))
 }

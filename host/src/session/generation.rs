@@ -2,7 +2,10 @@
 //! as a whole; a session holds the one it serves a message by until that message ends, and no longer.
 
 use super::policy::{Asking, Extensions};
+use crate::auth::Users;
+use crate::dns::Resolver;
 use crate::{config, tls};
+use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -25,6 +28,10 @@ pub struct Post {
     pub hostname: Arc<str>,
     /// Certificates, where the listener speaks TLS.
     pub tls: Option<tls::Acceptor>,
+    /// Who may log in, where a file says so. What it holds changes with the file.
+    pub users: Option<Arc<ArcSwap<Users>>>,
+    /// Who is asked for the names of clients, where they are wanted.
+    pub names: Option<Arc<Resolver>>,
     /// Its extensions.
     pub extensions: Arc<dyn Extensions>,
     /// Where mail goes.

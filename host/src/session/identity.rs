@@ -36,11 +36,13 @@ impl Facts {
     pub fn secured(&mut self, tls: tls::Facts) {
         self.client.helo = None;
         self.client.esmtp = false;
-        let stays = |origin: &Origin| !matches!(origin, Origin::Extension(_, Stage::Dialogue | Stage::Hello));
+        let stays =
+            |origin: &Origin| !matches!(origin, Origin::Users | Origin::Extension(_, Stage::Dialogue | Stage::Hello));
         self.context.retain(|name, origin| stays(origin) && !name.starts_with("ehlo_"));
         if self.login.as_ref().is_some_and(|login| !stays(&login.origin)) {
             self.login = self.login_by_address.clone();
         }
+        self.attempt = None;
         self.tls(tls);
         self.mirror_login();
     }
@@ -75,6 +77,7 @@ impl Facts {
     fn client_changed(&mut self) {
         self.login = None;
         self.login_by_address = None;
+        self.attempt = None;
         self.forbidden = None;
         self.mirror_login();
     }

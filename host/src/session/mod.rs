@@ -13,26 +13,36 @@ pub mod context;
 pub mod facts;
 pub mod generation;
 mod identity;
+mod login;
 pub mod message;
+mod moving;
+mod naming;
 pub mod policy;
 mod relay;
 #[allow(clippy::module_inception, reason = "the room and what it is about have one name")]
 mod session;
+mod settings;
 mod trace;
 mod transport;
+pub mod via;
+mod wait;
 
+use crate::auth::{Attempts, Hashing};
+use crate::config::Manners;
 use crate::observe::Counters;
 use crate::spool::Spool;
 use generation::Generation;
 use pillarbox_smtp::{Patience, Server, Step, reply};
-use session::{Moved, Session};
+use moving::Moved;
+use session::Session;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
 use transport::{Stream, Transport};
+use via::Via;
+use wait::{Wait, Woken};
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -43,6 +53,10 @@ pub struct Service {
     pub spool: Spool,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// Failed logins, over all sessions.
+    pub attempts: Attempts,
+    /// Places for the hashing of passwords.
+    pub hashing: Hashing,
 }
 
 /// A connection as the listener hands it over.
@@ -54,11 +68,16 @@ pub struct Arrival<S> {
     pub peer: SocketAddr,
     /// This end.
     pub local: SocketAddr,
+    /// The proxy that says so, if one does.
+    pub via: Option<Via>,
     /// The listener's name.
     pub listener: String,
     /// Becomes true when the server ends.
     pub stop: watch::Receiver<bool>,
 }
+
+/// The ends of a connection: the peer's, ours, and the proxy between them.
+type Ends = (SocketAddr, SocketAddr, Option<Via>);
 
 /// How a session ended, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,25 +92,21 @@ enum End {
     Handshake,
 }
 
-/// Sessions keep guests' instances this long after a command; what idles longer rests without them.
-const REST_AFTER: Duration = Duration::from_secs(1);
 /// How long a peer has to take what it is told when the server ends.
 const PARTING: Duration = Duration::from_secs(2);
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// Holds one session to its end.
 pub async fn serve<S: Stream>(arrival: Arrival<S>, service: Arc<Service>) {
-    let Arrival { stream, peer, local, listener, mut stop } = arrival;
+    let Arrival { stream, peer, local, via, listener, mut stop } = arrival;
     let mut transport = Transport::Plain(stream);
-    let Some(mut session) = open(peer, local, &listener, service).await else {
+    let Some(mut session) = open((peer, local, via), &listener, service).await else {
         let mut farewell = Vec::new();
         reply::reconfigured().reply().encode(&mut farewell);
         let _ = transport.write(&farewell, Duration::from_secs(2)).await;
         return transport.close().await;
     };
     let end = match session.implicit_tls() {
-        Some(acceptor) => match until_stopped(&mut stop, transport.encrypt(&acceptor, HANDSHAKE)).await {
+        Some(acceptor) => match until_stopped(&mut stop, transport.encrypt(&acceptor)).await {
             Some(Ok(tls)) => {
                 session.under_tls(tls);
                 converse(&mut session, &mut transport, stop).await
@@ -123,17 +138,40 @@ async fn until_stopped<T>(stop: &mut watch::Receiver<bool>, work: impl Future<Ou
 
 /// Opens the session, if its listener is still there. Addresses are bound a moment before the generation that wants them
 /// is published, so one that is not there yet is waited for.
-async fn open(peer: SocketAddr, local: SocketAddr, listener: &str, service: Arc<Service>) -> Option<Session> {
+async fn open(ends: Ends, listener: &str, service: Arc<Service>) -> Option<Session> {
     let mut generations = service.generations.clone();
     let there = generations.wait_for(|generation| generation.posts.contains_key(listener));
     let _ = tokio::time::timeout(Duration::from_secs(1), there).await.ok()?.ok()?;
-    Session::open(peer, local, listener, service)
+    Session::open(ends, listener, service)
+}
+
+/// Listens before the banner, where the listener wants to know who talks early.
+async fn listen<S: Stream>(
+    session: &mut Session,
+    machine: &mut Server,
+    transport: &mut Transport<S>,
+) -> std::io::Result<()> {
+    let limits = session.limits();
+    if limits.banner_delay.is_zero() && limits.early_talk == Manners::Allow {
+        return Ok(());
+    }
+    let read = poll_fn(|context| transport.poll_read(context, |octets| machine.receive(octets)));
+    if let Ok(read) = tokio::time::timeout(limits.banner_delay, read).await {
+        match read? {
+            0 => machine.end_of_input(),
+            _ => session.talked_early(),
+        }
+    }
+    Ok(())
 }
 
 /// The conversation: one step of the machine after the other, until it closes or the peer is gone.
 async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>, stop: watch::Receiver<bool>) -> End {
     let mut machine = Server::new(session.settings());
-    let mut wait = Wait { deadline: Instant::now(), stop, stop_open: true };
+    if listen(session, &mut machine, transport).await.is_err() {
+        return End::Broken;
+    }
+    let mut wait = Wait::new(stop);
     let mut end = End::Closed;
     loop {
         match machine.step() {
@@ -145,7 +183,7 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
                         end = End::Lost;
                         machine.end_of_input();
                     }
-                    Woken::Expired => machine.expire(),
+                    Woken::Expired(why) => machine.expire(why),
                     Woken::Stopping => machine.shut(reply::shutting_down()),
                     Woken::Removed => machine.shut(reply::reconfigured()),
                     Woken::Broken => return End::Broken,
@@ -157,7 +195,11 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
                     return End::Broken;
                 }
             }
+            Step::Tarpit(errors) => {
+                let _ = until_stopped(&mut wait.stop, session.tarpit(errors)).await;
+            }
             Step::Turn => {
+                wait.between_messages();
                 // A command: whatever waited for another line got none it could use.
                 session.in_exchange = false;
                 session.after_reply().await;
@@ -177,7 +219,7 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
             Step::Abort => session.abort().await,
             Step::StartTls => {
                 let Some(acceptor) = session.acceptor() else { return End::Broken };
-                match until_stopped(&mut wait.stop, transport.encrypt(&acceptor, HANDSHAKE)).await {
+                match until_stopped(&mut wait.stop, transport.encrypt(&acceptor)).await {
                     Some(Ok(tls)) => {
                         machine.secured();
                         session.secured(tls);
@@ -191,83 +233,11 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
             }
             Step::Close => return end,
         }
-        for reply in machine.refusals() {
-            session.note_protocol(&reply);
+        for noted in machine.refusals() {
+            session.note_protocol(&noted);
         }
         if let Some(settings) = session.changed_settings() {
             machine.set_settings(settings);
-        }
-    }
-}
-
-/// What ended a wait for input.
-enum Woken {
-    Input,
-    Ended,
-    Expired,
-    Stopping,
-    Removed,
-    Broken,
-}
-
-/// The waiting of one session: its deadline, and what may end it early.
-struct Wait {
-    deadline: Instant,
-    stop: watch::Receiver<bool>,
-    stop_open: bool,
-}
-
-impl Wait {
-    fn stopping(&self) -> bool {
-        *self.stop.borrow()
-    }
-
-    /// Waits until the peer sends something, or something else comes first.
-    ///
-    /// The deadline is moved only when the machine says that something was completed: a peer that sends a command octet
-    /// by octet does not renew its time (slow loris).
-    async fn until_input<S: Stream>(
-        &mut self,
-        patience: Patience,
-        renewed: bool,
-        machine: &mut Server,
-        session: &mut Session,
-        transport: &mut Transport<S>,
-    ) -> Woken {
-        let began = Instant::now();
-        if renewed {
-            self.deadline = began + session.patience(patience);
-        } else if began >= self.deadline {
-            // Also for a peer that never stops sending: its octets are always there before the clock is asked.
-            return Woken::Expired;
-        }
-        let mut rested = false;
-        loop {
-            // In a message nothing but its octets matters: a stop or a reload lets it finish.
-            let between = patience == Patience::Command;
-            if between && self.stopping() {
-                return Woken::Stopping;
-            }
-            if between && !machine.in_transaction() && !session.release() {
-                return Woken::Removed;
-            }
-            tokio::select! {
-                biased;
-                read = poll_fn(|context| transport.poll_read(context, |octets| machine.receive(octets))) => {
-                    return match read {
-                        Ok(0) => Woken::Ended,
-                        Ok(_) => Woken::Input,
-                        Err(_) => Woken::Broken,
-                    };
-                }
-                () = sleep_until(self.deadline) => return Woken::Expired,
-                () = sleep_until(began + REST_AFTER), if between && !rested => {
-                    session.rest();
-                    rested = true;
-                }
-                changed = self.stop.changed(), if between && self.stop_open => self.stop_open = changed.is_ok(),
-                () = session.published(), if between => {}
-            }
         }
     }
 }

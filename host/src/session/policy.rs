@@ -4,7 +4,8 @@
 //! Watching and deciding are different doors: `accepted` and `ended` only inform and have no answer.
 
 use super::change::Identity;
-use super::facts::Facts;
+use super::facts::{Facts, Login};
+use pillarbox_sasl::{Secret, Verifier};
 use pillarbox_smtp::{Parameter, Refusal, Reply, Verbs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -97,6 +98,78 @@ pub struct Offers {
     pub mail_parameters: Arc<BTreeSet<String>>,
     /// RCPT parameters.
     pub recipient_parameters: Arc<BTreeSet<String>>,
+    /// SASL mechanisms that extensions speak themselves, in upper case.
+    pub mechanisms: Arc<BTreeSet<String>>,
+    /// SASL mechanisms the server speaks and extensions judge, in upper case.
+    pub judged: Arc<BTreeSet<String>>,
+}
+
+/// What an extension said in an exchange of a mechanism it speaks itself.
+#[derive(Debug)]
+pub enum Exchange {
+    /// Say this and wait for the response.
+    Challenge(Vec<u8>),
+    /// The session is authenticated as this user.
+    Success {
+        /// The user.
+        user: String,
+        /// What the client is still to be told.
+        data: Option<Vec<u8>>,
+        /// Who says so.
+        extension: Arc<str>,
+    },
+    /// It is not; in these words, or the server's own.
+    Failure(Option<Refusal>),
+    /// It cannot be told now.
+    Later,
+}
+
+/// What extensions said of credentials.
+#[derive(Debug)]
+pub enum Judged {
+    /// They are right, and the session is authenticated as this user.
+    Yes {
+        /// The user.
+        user: String,
+        /// Who says so.
+        extension: Arc<str>,
+    },
+    /// They are wrong, or there is no such user.
+    No,
+    /// It cannot be told now.
+    Later,
+    /// SCRAM goes on with this.
+    Verifier {
+        /// What is kept of the password.
+        verifier: Verifier,
+        /// Who says so.
+        extension: Arc<str>,
+    },
+    /// No extension that is there is asked about it.
+    Nobody,
+}
+
+/// Credentials to be judged.
+#[derive(Clone, Copy, Debug)]
+pub enum Credentials<'a> {
+    /// PLAIN and LOGIN.
+    Password {
+        /// The mechanism.
+        mechanism: &'a str,
+        /// Who it is said to be.
+        user: &'a str,
+        /// The password.
+        password: &'a Secret,
+        /// PLAIN's authorization identity, if one was given.
+        authorization: Option<&'a str>,
+    },
+    /// SCRAM: what is kept of this user's password?
+    Lookup {
+        /// The mechanism.
+        mechanism: &'a str,
+        /// Who it is said to be.
+        user: &'a str,
+    },
 }
 
 /// What a running session has to compare when a reload replaces its policy: one print for each extension that decides at
@@ -125,6 +198,20 @@ pub trait Policy: Send + Sync {
     /// Hands the line after [`Answer::More`] to the extension that wanted it.
     fn resume<'a>(&'a mut self, line: &'a [u8], facts: &'a mut Arc<Facts>) -> Asking<'a, Answer>;
 
+    /// Begins an exchange with the extension that declared the mechanism.
+    fn authenticate<'a>(
+        &'a mut self,
+        mechanism: &'a str,
+        initial: Option<&'a [u8]>,
+        facts: &'a mut Arc<Facts>,
+    ) -> Asking<'a, Exchange>;
+
+    /// Hands it the response to [`Exchange::Challenge`].
+    fn respond<'a>(&'a mut self, response: &'a [u8], facts: &'a mut Arc<Facts>) -> Asking<'a, Exchange>;
+
+    /// Asks the extensions that judge credentials, in order, until one knows.
+    fn judge<'a>(&'a mut self, credentials: Credentials<'a>, facts: &'a mut Arc<Facts>) -> Asking<'a, Judged>;
+
     /// Tells those who want to know that the message was accepted.
     fn accepted<'a>(&'a mut self, id: &'a str, facts: &'a mut Arc<Facts>) -> Asking<'a, ()>;
 
@@ -146,8 +233,9 @@ pub trait Policy: Send + Sync {
     /// What to compare with after a reload.
     fn standing(&self) -> Standing;
 
-    /// Whether an extension of this name is there for this session and may say that it is authenticated as this user.
-    fn vouches(&self, extension: &str, user: &str, facts: &Facts) -> bool;
+    /// Whether an extension of this name is there for this session and may still say what it said of this login: at a
+    /// hook of its own, or of credentials.
+    fn vouches(&self, extension: &str, login: &Login, facts: &Facts) -> bool;
 
     /// Gives up what extensions remember of the session, for a newer generation's policy.
     fn remembered(&mut self) -> Memory;

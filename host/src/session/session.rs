@@ -2,25 +2,31 @@
 //! going over to a newer generation, and the end. What it says to the machine's questions stands in [`super::answer`].
 
 use super::body::Incoming;
-use super::facts::{Facts, Phase};
+use super::context::{Origin, Scope};
+use super::facts::{Facts, HostName, Login, Phase};
 use super::generation::{Generation, Post, RecipientName};
+use super::login::Exchange;
 use super::policy::{Memory, Outcome, Policy, Question, Standing};
-use super::{End, Service, relay, trace};
+use super::{End, Ends, Service, relay, trace};
 use crate::config::{self, Rules, TlsMode};
+use crate::dns::ClientName;
 use crate::observe::chain;
 use crate::tls;
-use pillarbox_smtp::{Claim, Limits, Patience, Refusal, Settings, StrayNewlines, Tls};
+use pillarbox_smtp::{Claim, Keywords, Limits, Patience, Protocol, Refusal, Settings, StrayNewlines, Tls};
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// However many errors came at once, no reply is held back longer.
+const LONGEST_TARPIT: Duration = Duration::from_secs(30);
+
 /// One session.
 pub(super) struct Session {
     pub(super) service: Arc<Service>,
-    generations: watch::Receiver<Arc<Generation>>,
-    generation: u64,
+    pub(super) generations: watch::Receiver<Arc<Generation>>,
+    pub(super) generation: u64,
     pub(super) post: Arc<Post>,
     pub(super) policy: Box<dyn Policy>,
     pub(super) facts: Arc<Facts>,
@@ -36,41 +42,36 @@ pub(super) struct Session {
     pub(super) begun: u64,
     /// Set when a newer generation took the policy's place between commands, until the next command has been judged by
     /// it: what stood before.
-    moving: Option<Before>,
+    pub(super) moving: Option<Before>,
     /// Verbs whose extension went with a reload, until the next EHLO.
-    gone: BTreeSet<String>,
+    pub(super) gone: BTreeSet<String>,
     /// A verb waits for another line.
     pub(super) in_exchange: bool,
-    changed: bool,
+    /// AUTH waits for a response.
+    pub(super) exchange: Option<Exchange>,
+    /// When the transaction began.
+    transaction_since: Option<tokio::time::Instant>,
+    /// Whose name was looked up, and what it is.
+    pub(super) looked_up: Option<(IpAddr, HostName)>,
+    pub(super) changed: bool,
     since: Instant,
-}
-
-/// What a reload is compared with.
-struct Before {
-    standing: Standing,
-    relay: config::Relay,
-    /// A login went with its extension, which may have come back since.
-    lost_login: bool,
-}
-
-/// What going over to a newer generation came to.
-pub(super) enum Moved {
-    /// The session goes on.
-    Stays,
-    /// Its listener is gone.
-    Removed,
-    /// Policy of the newer generation does not want this client.
-    Refused(Refusal),
 }
 
 impl Session {
     /// Opens a session of this listener, if there still is such a listener.
-    pub(super) fn open(peer: SocketAddr, local: SocketAddr, listener: &str, service: Arc<Service>) -> Option<Session> {
+    pub(super) fn open((peer, local, via): Ends, listener: &str, service: Arc<Service>) -> Option<Session> {
         let mut generations = service.generations.clone();
         let newest = generations.borrow_and_update().clone();
         let post = newest.posts.get(listener)?.clone();
-        let facts = Facts::new(trace::session_id(), listener.into(), peer, local);
-        tracing::info!(session = &*facts.id, listener, peer = %peer, "session opened");
+        let mut facts = Facts::new(trace::session_id(), listener.into(), peer, local);
+        facts.lmtp = post.listener.protocol == config::Protocol::Lmtp;
+        match &via {
+            Some(via) => {
+                facts.came_by(via);
+                tracing::info!(session = &*facts.id, listener, peer = %peer, proxy = %via.proxy, "session opened");
+            }
+            None => tracing::info!(session = &*facts.id, listener, peer = %peer, "session opened"),
+        }
         service.counters.session_opened();
         let mut session = Session {
             generations,
@@ -88,6 +89,9 @@ impl Session {
             moving: None,
             gone: BTreeSet::new(),
             in_exchange: false,
+            exchange: None,
+            transaction_since: None,
+            looked_up: None,
             changed: false,
             since: Instant::now(),
         };
@@ -115,52 +119,46 @@ impl Session {
         self.facts_mut().mirror_relay(can_relay);
     }
 
-    /// What the machine has to know.
-    pub(super) fn settings(&self) -> Settings {
-        let offers = self.policy.offers(&self.facts);
-        let mut verbs = offers.verbs;
-        if self.gone.iter().any(|verb| !verbs.contains_key(verb)) {
-            let mut with_gone = (*verbs).clone();
-            for verb in &self.gone {
-                with_gone.entry(verb.clone()).or_insert(Claim::Gone);
-            }
-            verbs = Arc::new(with_gone);
-        }
-        let limits = &self.rules.limits;
-        Settings {
-            hostname: self.post.hostname.to_string(),
-            tls: match self.post.listener.tls.mode {
-                _ if self.facts.tls.is_some() => Tls::Active,
-                TlsMode::Starttls if self.post.tls.is_some() => Tls::Offered,
-                TlsMode::Required => Tls::Required,
-                TlsMode::Off | TlsMode::Starttls | TlsMode::Implicit => Tls::Off,
-            },
-            limits: Limits {
-                command_line: usize::try_from(limits.command_line).unwrap_or(usize::MAX),
-                message_size: limits.message_size,
-                recipients: usize::try_from(limits.recipients).unwrap_or(usize::MAX),
-            },
-            verbs,
-            mail_parameters: offers.mail_parameters,
-            recipient_parameters: offers.recipient_parameters,
-            stray_newlines: match self.post.listener.stray_newlines {
-                config::StrayNewlines::Refuse => StrayNewlines::Refuse,
-                config::StrayNewlines::Normalize => StrayNewlines::Normalize,
-            },
-        }
-    }
-
-    /// The machine's settings, if they changed since they were last asked for.
-    pub(super) fn changed_settings(&mut self) -> Option<Settings> {
-        std::mem::take(&mut self.changed).then(|| self.settings())
-    }
-
     /// How long the peer may take.
     pub(super) fn patience(&self, patience: Patience) -> Duration {
         match patience {
             Patience::Command => self.rules.limits.command_timeout,
             Patience::Data => self.rules.limits.data_timeout,
         }
+    }
+
+    /// What holds for this client.
+    pub(super) fn limits(&self) -> &config::Limits {
+        &self.rules.limits
+    }
+
+    /// Until when the transaction must be over.
+    pub(super) fn transaction_deadline(&self) -> Option<tokio::time::Instant> {
+        self.transaction_since.map(|since| since + self.rules.limits.transaction_timeout)
+    }
+
+    /// A transaction began.
+    pub(super) fn begin_transaction(&mut self) {
+        self.transaction_since = Some(tokio::time::Instant::now());
+    }
+
+    /// Waits for the replies to so many errors.
+    pub(super) async fn tarpit(&self, errors: u32) {
+        let wait = self.rules.limits.tarpit.saturating_mul(errors).min(LONGEST_TARPIT);
+        tracing::debug!(session = &*self.facts.id, limit = "tarpit-after", seconds = wait.as_secs(), "replies held back");
+        tokio::time::sleep(wait).await;
+    }
+
+    /// The peer sent something before the banner.
+    pub(super) fn talked_early(&mut self) {
+        tracing::info!(session = &*self.facts.id, client = &*self.facts.client_address(), "talked before the banner");
+        self.facts_mut().context.set(Scope::Connection, "early_talker", "yes", Origin::Host);
+    }
+
+    /// The login changed: what it may do, and what AUTH is to it.
+    pub(super) fn settle_login(&mut self) {
+        self.changed = true;
+        self.settle_rights();
     }
 
     /// What to encrypt with.
@@ -182,6 +180,7 @@ impl Session {
     pub(super) fn secured(&mut self, tls: tls::Facts) {
         tracing::info!(session = &*self.facts.id, version = &*tls.version, cipher = &*tls.cipher, "tls started");
         self.policy.forget();
+        self.exchange = None;
         self.gone.clear();
         self.reset();
         self.facts_mut().secured(tls);
@@ -201,78 +200,12 @@ impl Session {
         self.end_transaction();
         let facts = self.facts_mut();
         facts.context.end_message();
-        facts.context.unset(super::context::Scope::Connection, "message_rcpt_count");
+        facts.context.unset(Scope::Connection, "message_rcpt_count");
     }
 
     /// The session idles.
     pub(super) fn rest(&mut self) {
         self.policy.rest();
-    }
-
-    /// Waits for the next generation to be published.
-    pub(super) async fn published(&mut self) {
-        if self.generations.changed().await.is_err() {
-            // The server ends; `stop` says so.
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Lets go of a generation that is no longer the newest, outside transactions, so that only transactions hold an old
-    /// one. The hooks are asked at the next command, by [`Session::move_on`]. False when the listener is gone.
-    pub(super) fn release(&mut self) -> bool {
-        // The extension that wants another line for its verb is the one that gets it.
-        if self.in_exchange {
-            return true;
-        }
-        let newest = self.generations.borrow_and_update().clone();
-        if newest.number == self.generation {
-            return true;
-        }
-        let Some(post) = newest.posts.get(&*self.facts.listener).cloned() else { return false };
-        let offered = self.policy.offers(&self.facts).verbs;
-        let (standing, relay) = (self.policy.standing(), self.rules.relay.clone());
-        let before = self.moving.get_or_insert(Before { standing, relay, lost_login: false });
-        self.policy = post.extensions.open(self.policy.remembered());
-        self.generation = newest.number;
-        self.post = post;
-        self.gone.extend(offered.keys().cloned());
-        let there = self.policy.offers(&self.facts).verbs;
-        self.gone.retain(|verb| !there.contains_key(verb));
-        let (policy, facts) = (&self.policy, &self.facts);
-        if facts.given_login().is_some_and(|(extension, user)| !policy.vouches(extension, user, facts)) {
-            before.lost_login = true;
-            Arc::make_mut(&mut self.facts).forget_login();
-        }
-        self.settle();
-        true
-    }
-
-    /// Goes over to the newest generation, before a command outside a transaction is looked at.
-    /// Where what decided at `connect` or `hello` is not what it was, it is asked again.
-    pub(super) async fn move_on(&mut self) -> Moved {
-        if !self.release() {
-            return Moved::Removed;
-        }
-        let Some(before) = self.moving.take() else { return Moved::Stays };
-        let same = before.relay == self.rules.relay && before.standing == self.policy.standing();
-        if same && !before.lost_login {
-            return Moved::Stays;
-        }
-        tracing::debug!(session = &*self.facts.id, generation = self.generation, "asked again after a reload");
-        self.facts_mut().forget_hello();
-        self.facts_mut().forget_connect();
-        self.settle();
-        let mut outcome = self.rule(Question::Connect, Phase::Connect).await;
-        let hello = self.facts.client.helo.clone().filter(|_| matches!(outcome, Outcome::Pass));
-        if let Some(domain) = hello {
-            let verb = if self.facts.client.esmtp { "EHLO" } else { "HELO" };
-            outcome = self.rule(Question::Hello { verb, domain: &domain }, Phase::Hello).await;
-        }
-        self.facts_mut().phase = Phase::Idle;
-        match outcome {
-            Outcome::Pass | Outcome::Discard => Moved::Stays,
-            Outcome::Refuse(refusal) => Moved::Refused(refusal),
-        }
     }
 
     /// EHLO was said: keywords are those of now, and so are the verbs.
@@ -307,6 +240,7 @@ impl Session {
     /// There is no transaction any more; what is known of its message stays in the context until the next (Momentum).
     pub(super) fn end_transaction(&mut self) {
         self.recipients.clear();
+        self.transaction_since = None;
         self.facts_mut().transaction = None;
     }
 

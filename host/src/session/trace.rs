@@ -58,13 +58,18 @@ pub fn received(facts: &Facts, hostname: &str, id: &str, sole_recipient: Option<
     field
 }
 
-/// The protocol by its registered name (RFC 3848).
+/// The protocol by its registered name (RFC 3848, RFC 6531 section 4.3).
 pub fn with_type(facts: &Facts) -> String {
-    let mut name = String::from(if facts.client.esmtp { "ESMTP" } else { "SMTP" });
-    if facts.client.esmtp {
-        name.push_str(if facts.tls.is_some() { "S" } else { "" });
-        name.push_str(if facts.authenticated() { "A" } else { "" });
-    }
+    let utf8 = facts.transaction.as_ref().is_some_and(|transaction| transaction.smtputf8);
+    let mut name = String::from(match (facts.lmtp, utf8, facts.client.esmtp) {
+        (true, true, _) => "UTF8LMTP",
+        (true, false, _) => "LMTP",
+        (false, true, _) => "UTF8SMTP",
+        (false, false, true) => "ESMTP",
+        (false, false, false) => return "SMTP".to_owned(),
+    });
+    name.push_str(if facts.tls.is_some() { "S" } else { "" });
+    name.push_str(if facts.authenticated() { "A" } else { "" });
     name
 }
 

@@ -14,6 +14,38 @@ pub struct Facts {
     pub cipher_bits: u16,
     /// The server name the client asked for (SNI), in lower case.
     pub server_name: Option<String>,
+    /// The certificate the client showed.
+    pub client: Option<ClientCertificate>,
+    /// What SCRAM binds a login to (tls-exporter, RFC 9266); none before TLS 1.3.
+    pub channel_binding: Option<ChannelBinding>,
+}
+
+/// What is known of a client by its certificate, whose key it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject's distinguished name (RFC 4514).
+    pub subject: String,
+    /// Its common name.
+    pub subject_cn: Option<String>,
+    /// The issuer's distinguished name (RFC 4514).
+    pub issuer: String,
+    /// Its common name.
+    pub issuer_cn: Option<String>,
+    /// The first e-mail address among the subject's other names.
+    pub email: Option<String>,
+    /// Whether one of the listener's authorities stands behind it, and it holds now.
+    pub verified: bool,
+}
+
+/// Octets that two ends of one TLS connection have in common and nobody else. It is no secret of the user's, and still
+/// nobody's to see.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChannelBinding(pub [u8; 32]);
+
+impl std::fmt::Debug for ChannelBinding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ChannelBinding")
+    }
 }
 
 impl Facts {
@@ -26,6 +58,8 @@ impl Facts {
             cipher: suite.map_or_else(|| "unknown".to_owned(), cipher_name),
             cipher_bits: suite.map_or(0, cipher_bits),
             server_name: connection.server_name().map(str::to_ascii_lowercase),
+            client: None,
+            channel_binding: None,
         }
     }
 }

@@ -9,7 +9,7 @@ mod choice;
 mod facts;
 
 pub use certificate::{Fault, Standing, TlsError, Validity};
-pub use facts::Facts;
+pub use facts::{ChannelBinding, ClientCertificate, Facts};
 
 use crate::config;
 use choice::Choice;

@@ -42,7 +42,7 @@ fn written(directory: &Path, texts: &[(&str, &str)]) -> Tls {
         };
         Certificate { chain: file("chain", chain), key: file("key", key), place: Place::default() }
     });
-    Tls { mode: TlsMode::Starttls, certificates: certificates.collect(), place: Place::default() }
+    Tls { mode: TlsMode::Starttls, certificates: certificates.collect(), ..Tls::default() }
 }
 
 fn acceptor(pairs: &[&Pair]) -> Acceptor {

@@ -1,9 +1,9 @@
 //! The questions of a mail transaction, from MAIL to the moment the message is durable.
 
-use crate::phase::{Phase, Transaction};
+use crate::phase::{Chunk, Phase, Transaction};
 use crate::server::Server;
-use crate::verb::{data, mail, rcpt};
-use crate::{Address, Envelope, Parameter, Refusal, Sender, reply};
+use crate::verb::{bdat, data, mail, rcpt};
+use crate::{Address, Envelope, Parameter, Refusal, Sender};
 
 /// MAIL, at the right moment and well-formed.
 #[must_use = "the peer waits; dropped, it is told 451 4.3.0"]
@@ -97,23 +97,33 @@ impl Recipient<'_> {
     }
 }
 
-/// DATA, with at least one recipient.
+/// DATA, or the first BDAT of a message, with at least one recipient.
 #[must_use = "the peer waits; dropped, it is told 451 4.3.0 and the transaction is over"]
 #[derive(Debug)]
 pub struct Data<'a> {
     pub(super) server: &'a mut Server,
     pub(super) transaction: Transaction,
+    pub(super) chunk: Option<Chunk>,
 }
 
 impl Data<'_> {
+    /// "DATA" or "BDAT".
+    pub fn verb(&self) -> &'static str {
+        if self.chunk.is_some() { "BDAT" } else { "DATA" }
+    }
+
     /// The envelope, complete.
     pub fn envelope(&self) -> &Envelope {
         &self.transaction.envelope
     }
 
-    /// Says 354; the content follows.
+    /// The content follows. To DATA this says 354.
     pub fn accept(self) {
-        data::proceed(self.server.answered(), self.transaction);
+        let server = self.server.answered();
+        match self.chunk {
+            Some(chunk) => bdat::proceed(server, chunk, self.transaction),
+            None => data::proceed(server, self.transaction),
+        }
     }
 
     /// The same to the peer, but the message leads nowhere.
@@ -122,11 +132,16 @@ impl Data<'_> {
         self.accept();
     }
 
-    /// The transaction stays, so that DATA may be said again.
+    /// The transaction stays, so that DATA may be said again. After BDAT it is over, for a part of the message is lost.
     pub fn refuse(self, refusal: Refusal) {
         let server = self.server.answered();
-        server.transaction = Some(self.transaction);
-        server.refuse(refusal);
+        match self.chunk {
+            Some(chunk) => bdat::refuse(server, chunk, &self.transaction, refusal),
+            None => {
+                server.transaction = Some(self.transaction);
+                server.refuse(refusal);
+            }
+        }
     }
 }
 
@@ -164,8 +179,9 @@ impl Message<'_> {
     /// The transaction is over; [`Step::Abort`](crate::Step::Abort) follows.
     pub fn refuse(self, refusal: Refusal) {
         let server = self.server.answered();
+        let replies = server.replies(&self.transaction);
         server.abort();
-        server.refuse(refusal);
+        server.refuse_each(refusal, replies);
     }
 }
 
@@ -190,15 +206,14 @@ impl Commit<'_> {
         self.size
     }
 
-    /// It is durable. The transaction is over.
+    /// It is durable. The transaction is over. In LMTP each recipient gets its reply.
     pub fn done(self, id: &str) {
-        let server = self.server.answered();
-        server.say(&reply::message_accepted(id));
-        server.committed = true;
+        data::committed(self.server.answered(), &self.transaction, id);
     }
 
     /// It is not. The transaction is over.
     pub fn failed(self, refusal: Refusal) {
-        self.server.answered().refuse(refusal);
+        let replies = self.server.replies(&self.transaction);
+        self.server.answered().refuse_each(refusal, replies);
     }
 }

@@ -30,7 +30,7 @@ impl Verb<'_> {
 
     /// The verb is done. 421 closes; 3xx is no final reply, and 451 4.3.0 is said in its place.
     pub fn done(self, reply: Reply) {
-        extension::done(self.server.answered(), &reply);
+        extension::done(self.server.answered(), reply);
     }
 
     /// Says this 3xx and waits for one more line, which comes as [`Ask::Resume`](crate::Ask::Resume). Anything but 3xx leaves nothing to
@@ -47,7 +47,7 @@ impl Verb<'_> {
 
     /// Says this and closes.
     pub fn close(self, refusal: Refusal) {
-        self.server.answered().close(refusal.reply());
+        self.server.answered().refuse(refusal.closing());
     }
 
     /// Says this and ends the transaction.

@@ -72,11 +72,20 @@ impl Reply {
 
     /// Appends the reply as it goes over the wire: `250-first`, `250 last`.
     pub fn encode(&self, wire: &mut Vec<u8>) {
+        self.encode_with(self.enhanced(), wire);
+    }
+
+    /// The same without its enhanced code, for who was told of none.
+    pub(crate) fn encode_bare(&self, wire: &mut Vec<u8>) {
+        self.encode_with(None, wire);
+    }
+
+    fn encode_with(&self, enhanced: Option<&str>, wire: &mut Vec<u8>) {
         let last = self.lines.len().saturating_sub(1);
         for (at, line) in self.lines.iter().enumerate() {
             wire.extend_from_slice(self.code.to_string().as_bytes());
             wire.push(if at == last { b' ' } else { b'-' });
-            if let Some(enhanced) = &self.enhanced {
+            if let Some(enhanced) = enhanced {
                 wire.extend_from_slice(enhanced.as_bytes());
                 wire.push(b' ');
             }
@@ -91,6 +100,11 @@ impl Reply {
         let room = room(enhanced);
         let lines = lines.into_iter().map(|line| speakable(line, room)).collect();
         Reply { code, enhanced: enhanced.map(Cow::Borrowed), lines }
+    }
+
+    /// A line that is no sentence but part of an exchange, and goes out whole however long it is.
+    pub(super) fn verbatim(code: u16, text: String) -> Self {
+        Reply { code, enhanced: None, lines: vec![text.into()] }
     }
 
     pub(super) fn sentence(code: u16, enhanced: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
@@ -117,6 +131,7 @@ impl fmt::Display for Reply {
 pub struct Refusal {
     reply: Reply,
     closes: bool,
+    limit: Option<&'static str>,
 }
 
 impl Refusal {
@@ -145,8 +160,17 @@ impl Refusal {
         &self.reply
     }
 
+    /// The limit that the peer ran into, by its key in the configuration. It is for the log, and not said.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        self.limit
+    }
+
+    pub(super) fn of_limit(self, limit: &'static str) -> Self {
+        Refusal { limit: Some(limit), ..self }
+    }
+
     pub(super) fn sentence(code: u16, enhanced: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
-        Refusal { reply: Reply::sentence(code, enhanced, text), closes: false }
+        Refusal { reply: Reply::sentence(code, enhanced, text), closes: false, limit: None }
     }
 }
 
@@ -164,7 +188,7 @@ impl TryFrom<Reply> for Refusal {
         if reply.code < 400 {
             return Err(ReplyError::NotARefusal);
         }
-        Ok(Refusal { reply, closes: false })
+        Ok(Refusal { reply, closes: false, limit: None })
     }
 }
 

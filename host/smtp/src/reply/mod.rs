@@ -6,6 +6,11 @@ mod form;
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::{Address, Expiry, Protocol};
+
 pub use form::{Refusal, Reply, ReplyError};
 
 // What the server says when all is well.
@@ -36,6 +41,25 @@ pub(crate) fn message_accepted(id: &str) -> Reply {
     Reply::sentence(250, "2.0.0", format!("OK {id}"))
 }
 
+/// RFC 2033 section 4.2: of one recipient of a message.
+pub(crate) fn message_accepted_for(recipient: &Address, id: &str) -> Reply {
+    Reply::sentence(250, "2.1.5", format!("<{recipient}> OK {id}"))
+}
+
+/// A chunk that is not the last one (RFC 3030 section 4.2).
+pub(crate) fn chunk_received(octets: u64) -> Reply {
+    Reply::sentence(250, "2.0.0", format!("{octets} octets received"))
+}
+
+/// RFC 4954 section 4: base64, behind a blank that is there even if nothing follows.
+pub(crate) fn challenge(data: &[u8]) -> Reply {
+    Reply::verbatim(334, STANDARD.encode(data))
+}
+
+pub(crate) fn authenticated() -> Reply {
+    Reply::sentence(235, "2.7.0", "Authentication successful")
+}
+
 pub(crate) fn ok() -> Reply {
     Reply::sentence(250, "2.0.0", "OK")
 }
@@ -64,7 +88,7 @@ pub(crate) fn unrecognized() -> Refusal {
 }
 
 pub(crate) fn line_too_long() -> Refusal {
-    Refusal::sentence(500, "5.5.2", "line too long")
+    Refusal::sentence(500, "5.5.2", "line too long").of_limit("command-line")
 }
 
 pub(crate) fn bad_character() -> Refusal {
@@ -107,9 +131,9 @@ pub(crate) fn bad_recipient() -> Refusal {
     Refusal::sentence(501, "5.1.3", "bad recipient address syntax")
 }
 
-/// RFC 6531 section 3.5, of an address that needs an extension which is not offered.
+/// RFC 6531 section 3.5, of an address that needs a parameter that was not given, or is not offered.
 pub(crate) fn non_ascii_address() -> Refusal {
-    Refusal::sentence(553, "5.6.7", "non-ASCII addresses are not taken")
+    Refusal::sentence(553, "5.6.7", "a non-ASCII address needs SMTPUTF8")
 }
 
 pub(crate) fn not_implemented() -> Refusal {
@@ -126,8 +150,27 @@ pub(crate) fn insufficient_authorization() -> Refusal {
     Refusal::sentence(550, "5.7.0", "insufficient authorization")
 }
 
-pub(crate) fn hello_first() -> Refusal {
-    Refusal::sentence(503, "5.5.1", "send HELO or EHLO first")
+pub(crate) fn hello_first(protocol: Protocol) -> Refusal {
+    Refusal::sentence(
+        503,
+        "5.5.1",
+        match protocol {
+            Protocol::Smtp => "send HELO or EHLO first",
+            Protocol::Lmtp => "send LHLO first",
+        },
+    )
+}
+
+/// The other protocol's greeting (RFC 2033 section 4.1).
+pub(crate) fn other_protocol(protocol: Protocol) -> Refusal {
+    Refusal::sentence(
+        500,
+        "5.5.1",
+        match protocol {
+            Protocol::Smtp => "this is SMTP, say EHLO",
+            Protocol::Lmtp => "this is LMTP, say LHLO",
+        },
+    )
 }
 
 pub(crate) fn mail_already_given() -> Refusal {
@@ -155,17 +198,96 @@ pub(crate) fn not_last_in_group() -> Refusal {
     Refusal::sentence(503, "5.5.1", "only as the last command of a group")
 }
 
+/// RFC 3030 section 2, and section 3 of a body that only BDAT carries.
+pub(crate) fn not_with_chunks() -> Refusal {
+    Refusal::sentence(503, "5.5.1", "BDAT is under way")
+}
+
+pub(crate) fn only_with_chunks() -> Refusal {
+    Refusal::sentence(503, "5.5.1", "BODY=BINARYMIME takes BDAT")
+}
+
+/// Where the chunk ends and the next command begins nobody knows, so nothing more is read.
+pub(crate) fn bad_chunk() -> Refusal {
+    Refusal::sentence(521, "5.5.4", "syntax error, expected BDAT size [LAST], closing connection").closing()
+}
+
 /// RFC 5321 section 4.5.3.1.10: 452, so that the sender tries the rest again.
 pub(crate) fn too_many_recipients() -> Refusal {
-    Refusal::sentence(452, "4.5.3", "too many recipients")
+    Refusal::sentence(452, "4.5.3", "Service unavailable, recipients per message limit reached").of_limit("recipients")
+}
+
+pub(crate) fn too_many_session_recipients() -> Refusal {
+    Refusal::sentence(452, "4.5.3", "Service unavailable, recipients per connection limit reached")
+        .of_limit("session-recipients")
+}
+
+pub(crate) fn too_many_messages() -> Refusal {
+    Refusal::sentence(452, "4.5.3", "Service unavailable, batch limit reached").of_limit("messages")
+}
+
+pub(crate) fn too_many_commands() -> Refusal {
+    Refusal::sentence(421, "4.7.0", "too many commands, closing connection").of_limit("commands")
+}
+
+pub(crate) fn too_many_junk_commands() -> Refusal {
+    Refusal::sentence(421, "4.7.0", "too many commands without a message, closing connection").of_limit("junk-commands")
+}
+
+pub(crate) fn too_many_errors() -> Refusal {
+    Refusal::sentence(421, "4.7.0", "too many errors, closing connection").of_limit("errors")
 }
 
 pub(crate) fn too_large() -> Refusal {
-    Refusal::sentence(552, "5.3.4", "message size limit exceeded")
+    Refusal::sentence(552, "5.3.4", "message size limit exceeded").of_limit("message-size")
 }
 
-pub(crate) fn stray_newline() -> Refusal {
-    Refusal::sentence(550, "5.6.0", "lone CR or LF in message")
+pub(crate) fn header_too_large() -> Refusal {
+    Refusal::sentence(552, "5.3.4", "message header too large").of_limit("header-size")
+}
+
+pub(crate) fn too_many_header_lines() -> Refusal {
+    Refusal::sentence(552, "5.3.4", "message header has too many lines").of_limit("header-lines")
+}
+
+/// RFC 5321 section 6.3.
+pub(crate) fn too_many_hops() -> Refusal {
+    Refusal::sentence(554, "5.4.6", "too many hops, this message is looping").of_limit("hops")
+}
+
+pub(crate) fn stray_newline_in_header() -> Refusal {
+    Refusal::sentence(550, "5.6.0", "lone CR or LF in headers")
+}
+
+pub(crate) fn stray_newline_in_body() -> Refusal {
+    Refusal::sentence(550, "5.6.0", "lone CR or LF in body")
+}
+
+pub(crate) fn auth_not_offered() -> Refusal {
+    Refusal::sentence(502, "5.5.1", "AUTH not offered")
+}
+
+/// RFC 4954 section 4: once is enough.
+pub(crate) fn already_authenticated() -> Refusal {
+    Refusal::sentence(503, "5.5.1", "already authenticated")
+}
+
+pub(crate) fn mechanism_needed() -> Refusal {
+    Refusal::sentence(501, "5.5.4", "syntax error, expected AUTH mechanism [initial-response]")
+}
+
+pub(crate) fn unknown_mechanism() -> Refusal {
+    Refusal::sentence(504, "5.5.4", "authentication mechanism not offered")
+}
+
+/// RFC 4954 section 4: the client answered `*`.
+pub(crate) fn authentication_cancelled() -> Refusal {
+    Refusal::sentence(501, "5.0.0", "authentication cancelled")
+}
+
+/// RFC 4954 section 4.
+pub(crate) fn authentication_line_too_long() -> Refusal {
+    Refusal::sentence(500, "5.5.6", "authentication exchange line too long")
 }
 
 pub(crate) fn tls_first() -> Refusal {
@@ -189,8 +311,28 @@ pub(crate) fn not_http() -> Refusal {
     Refusal::sentence(421, "4.7.0", "this is an SMTP server, closing connection")
 }
 
-pub(crate) fn timed_out(hostname: &str) -> Refusal {
-    Refusal::sentence(421, "4.4.2", format!("{hostname} timed out waiting for input, closing connection"))
+/// The peer talked before it was its turn.
+pub(crate) fn early_talk() -> Refusal {
+    protocol_deviation().of_limit("early-talk")
+}
+
+/// The peer sent on where it had to wait.
+pub(crate) fn unauthorized_pipelining() -> Refusal {
+    protocol_deviation().of_limit("unauthorized-pipelining")
+}
+
+fn protocol_deviation() -> Refusal {
+    Refusal::sentence(421, "4.7.0", "protocol deviation, closing connection")
+}
+
+pub(crate) fn expired(why: Expiry, hostname: &str) -> Refusal {
+    let (limit, what) = match why {
+        Expiry::Command => ("command-timeout", "timed out waiting for input"),
+        Expiry::Data => ("data-timeout", "timed out waiting for message content"),
+        Expiry::Transaction => ("transaction-timeout", "transaction took too long"),
+        Expiry::DataRate => ("data-rate", "message content came too slowly"),
+    };
+    Refusal::sentence(421, "4.4.2", format!("{hostname} {what}, closing connection")).of_limit(limit)
 }
 
 // What the session refuses.
@@ -278,4 +420,29 @@ pub fn locked() -> Refusal {
 /// TLS cannot be had now (RFC 3207 section 4).
 pub fn tls_unavailable() -> Refusal {
     Refusal::sentence(454, "4.7.0", "TLS not available due to temporary reason")
+}
+
+/// The credentials are wrong, or nobody says they are right (RFC 4954 section 6).
+pub fn authentication_failed() -> Refusal {
+    Refusal::sentence(535, "5.7.8", "authentication credentials invalid")
+}
+
+/// Whether the credentials are right cannot be told now (RFC 4954 section 6).
+pub fn authentication_unavailable() -> Refusal {
+    Refusal::sentence(454, "4.7.0", "temporary authentication failure")
+}
+
+/// The client or the user has failed too often of late.
+pub fn too_many_failures() -> Refusal {
+    Refusal::sentence(454, "4.7.0", "too many failed logins, try again later")
+}
+
+/// What the client sent is no base64, or not of the mechanism's form (RFC 4954 section 4).
+pub fn authentication_malformed() -> Refusal {
+    Refusal::sentence(501, "5.5.2", "malformed authentication exchange")
+}
+
+/// The mechanism, or AUTH as such, takes TLS (RFC 4954 section 6).
+pub fn encryption_needed() -> Refusal {
+    Refusal::sentence(538, "5.7.11", "encryption required for requested authentication mechanism")
 }

@@ -9,10 +9,13 @@ use crate::ask::Question;
 use crate::command::{self, Command, Verb};
 use crate::line::TooLong;
 use crate::phase::Phase;
-use crate::{Patience, Refusal, Tls, reply, verb};
+use crate::{Auth, Patience, Refusal, Tls, reply, verb};
 
 /// Octets of replies that are collected before they are written, though input remains.
 const GROUP: usize = 16 * 1024;
+
+/// Octets of a line that belongs to AUTH, CRLF included (RFC 4954 section 4).
+const AUTHENTICATION: usize = 12_288;
 
 /// What `advance` found to do: a step that borrows nothing yet.
 #[expect(
@@ -45,15 +48,16 @@ impl Server {
             if mem::take(&mut self.reset) {
                 return Due::Reset;
             }
-            if matches!(self.phase, Phase::Greeting | Phase::Commands | Phase::Resume(_))
+            if !self.is_in_message()
                 && let Some(refusal) = self.shut.take()
             {
-                self.close(refusal.reply());
+                self.refuse(refusal.closing());
             }
             match mem::take(&mut self.phase) {
                 Phase::Greeting => return Due::Ask(Question::Connect),
                 Phase::Commands => {
-                    if !self.input.has_line(self.settings.limits.command_line) {
+                    let limit = self.line_limit();
+                    if !self.input.has_line(limit) {
                         return self.read(Patience::Command);
                     }
                     // A message's 250 leaves before the next command is looked at: whoever waits for it, inside or
@@ -64,7 +68,7 @@ impl Server {
                     if !mem::replace(&mut self.turned, true) {
                         return Due::Turn;
                     }
-                    if let Some(question) = self.take_line().and_then(|line| self.obey(line)) {
+                    if let Some(question) = self.take_line(limit).and_then(|line| self.obey(line)) {
                         return Due::Ask(question);
                     }
                 }
@@ -73,30 +77,48 @@ impl Server {
                         self.phase = Phase::Resume(name);
                         return self.read(Patience::Command);
                     }
-                    match self.take_line() {
+                    match self.take_line(self.settings.limits.command_line) {
                         Some(Ok(line)) if !command::has_control(&line) => {
                             return Due::Ask(Question::Resume(verb::extension::Continuation { name, line }));
                         }
                         Some(Ok(_)) => self.refuse(reply::bad_character()),
-                        Some(Err(TooLong)) => self.refuse(reply::line_too_long()),
+                        Some(Err(TooLong { .. })) => self.refuse(reply::line_too_long()),
                         None => {}
                     }
                 }
-                Phase::Body { mut decoder, transaction } => {
+                Phase::Authenticating(mechanism) => {
+                    if !self.input.has_line(AUTHENTICATION) {
+                        self.phase = Phase::Authenticating(mechanism);
+                        return self.read(Patience::Command);
+                    }
+                    match self.take_line(AUTHENTICATION) {
+                        Some(Ok(_)) if self.deviates(true) => self.refuse(reply::unauthorized_pipelining()),
+                        Some(Ok(line)) => match verb::auth::response(mechanism, &line) {
+                            Ok(question) => return Due::Ask(Question::Response(question)),
+                            Err(refusal) => self.refuse(refusal),
+                        },
+                        Some(Err(TooLong { .. })) => self.refuse(reply::authentication_line_too_long()),
+                        None => {}
+                    }
+                }
+                Phase::Body { decoder, transaction } => {
                     if self.input.is_empty() {
                         self.phase = Phase::Body { decoder, transaction };
                         return self.read(Patience::Data);
                     }
-                    let decoded = decoder.decode(self.input.octets());
-                    self.input.consume(decoded.consumed);
-                    self.abort |= decoded.spoiled;
-                    if decoded.ended {
-                        verb::data::end(self, &decoder, transaction);
-                    } else {
-                        self.phase = Phase::Body { decoder, transaction };
+                    let content = self.take_content(decoder, transaction);
+                    if !content.is_empty() {
+                        return Due::Body(content);
                     }
-                    if !decoded.content.is_empty() {
-                        return Due::Body(decoded.content);
+                }
+                Phase::Chunk { chunk, fate } => {
+                    if self.input.is_empty() && chunk.left > 0 {
+                        self.phase = Phase::Chunk { chunk, fate };
+                        return self.read(Patience::Data);
+                    }
+                    let content = self.take_chunk(chunk, fate);
+                    if !content.is_empty() {
+                        return Due::Body(content);
                     }
                 }
                 Phase::Received { size, transaction } => {
@@ -128,18 +150,26 @@ impl Server {
         Due::Read(patience)
     }
 
-    pub(super) fn take_line(&mut self) -> Option<Result<Vec<u8>, TooLong>> {
+    pub(super) fn take_line(&mut self, limit: usize) -> Option<Result<Vec<u8>, TooLong>> {
         self.turned = false;
-        self.input.take_line(self.settings.limits.command_line)
+        self.input.take_line(limit)
+    }
+
+    /// How long the command line that waits may be.
+    pub(super) fn line_limit(&self) -> usize {
+        let limit = self.settings.limits.command_line;
+        let is_auth = matches!(self.settings.auth, Auth::Offered(_)) && command::is_auth(&self.input.head());
+        if is_auth { limit.max(AUTHENTICATION) } else { limit }
     }
 
     /// Takes a command line as far as it goes without policy.
     fn obey(&mut self, line: Result<Vec<u8>, TooLong>) -> Option<Question> {
         let first = !mem::replace(&mut self.begun, true);
-        let result = match line {
-            Ok(line) if first && command::is_http(&line) => Err(reply::not_http().closing()),
-            Ok(line) => Command::parse(line).and_then(|command| self.dispatch(command)),
-            Err(TooLong) => Err(reply::line_too_long()),
+        let result = match (self.tally.command(&self.settings.limits), line) {
+            (Err(refusal), _) => Err(refusal),
+            (_, Ok(line)) if first && command::is_http(&line) => Err(reply::not_http().closing()),
+            (_, Ok(line)) => self.parse(line).and_then(|command| self.dispatch(command)),
+            (_, Err(TooLong { head })) => Err(self.too_long(&head)),
         };
         result.unwrap_or_else(|refusal| {
             let locked = self.locked && !refusal.closes();
@@ -148,8 +178,39 @@ impl Server {
         })
     }
 
+    fn parse(&self, line: Vec<u8>) -> Result<Command, Refusal> {
+        let is_bdat = command::is_bdat(&line);
+        Command::parse(line).map_err(|refusal| if is_bdat { reply::bad_chunk() } else { refusal })
+    }
+
+    fn too_long(&self, head: &[u8]) -> Refusal {
+        if command::is_bdat(head) {
+            reply::bad_chunk()
+        } else if command::is_auth(head) && matches!(self.settings.auth, Auth::Offered(_)) {
+            reply::authentication_line_too_long()
+        } else {
+            reply::line_too_long()
+        }
+    }
+
     fn dispatch(&mut self, command: Command) -> Result<Option<Question>, Refusal> {
         let verb = command.verb;
+        let chunk = if verb == Verb::Bdat { Some(verb::bdat::parse(&command)?) } else { None };
+        if self.deviates(verb.ends_group()) {
+            return Err(reply::unauthorized_pipelining());
+        }
+        let junk = match verb {
+            Verb::Noop | Verb::Rset | Verb::Vrfy | Verb::Expn | Verb::Help => true,
+            Verb::Ehlo | Verb::Helo | Verb::Lhlo => self.hello,
+            _ => chunk.is_some_and(|chunk| chunk.size == 0 && !chunk.last),
+        };
+        if junk {
+            self.tally.junk(&self.settings.limits)?;
+        }
+        // Its octets are there, whatever is to be said.
+        if let Some(chunk) = chunk {
+            return Ok(verb::bdat::check(self, chunk));
+        }
         if self.locked && verb != Verb::Quit {
             return Err(reply::locked());
         }
@@ -158,43 +219,66 @@ impl Server {
         {
             return verb::extension::check(self, claim, command).map(|question| Some(Question::Verb(question)));
         }
-        // RFC 3207 section 4, and HELO with EHLO.
-        let in_the_clear = matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Noop | Verb::Quit | Verb::StartTls);
+        // RFC 3207 section 4, and the other greetings with EHLO.
+        let in_the_clear =
+            matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Noop | Verb::Quit | Verb::StartTls);
         if self.settings.tls == Tls::Required && !in_the_clear {
             return Err(reply::tls_first());
         }
         // MAIL and RCPT tell which part of them is not ASCII.
-        if !command.line.is_ascii() && !matches!(verb, Verb::Mail | Verb::Rcpt) {
+        if !command.line.is_ascii() && !matches!(verb, Verb::Mail | Verb::Rcpt | Verb::Vrfy) {
             return Err(reply::bad_character());
         }
         match verb {
-            Verb::Ehlo | Verb::Helo => {
-                return verb::hello::check(command).map(|question| Some(Question::Hello(question)));
+            Verb::Ehlo | Verb::Helo | Verb::Lhlo => {
+                return verb::hello::check(self, command).map(|question| Some(Question::Hello(question)));
             }
+            Verb::Auth => return verb::auth::check(self, &command).map(|question| Some(Question::Auth(question))),
             Verb::Mail => return verb::mail::check(self, command).map(|question| Some(Question::Mail(question))),
             Verb::Rcpt => return verb::rcpt::check(self, command).map(|question| Some(Question::Recipient(question))),
-            Verb::Data => return verb::data::check(self, &command).map(|question| Some(Question::Data(question))),
+            Verb::Data => {
+                return verb::data::check(self, &command)
+                    .map(|transaction| Some(Question::Data { transaction, chunk: None }));
+            }
             Verb::Rset => verb::rset::check(&command).map(|()| verb::rset::proceed(self))?,
             Verb::Quit => verb::quit::check(&command).map(|()| verb::quit::proceed(self))?,
-            Verb::Vrfy => verb::vrfy::check(&command).map(|()| verb::vrfy::proceed(self))?,
+            Verb::Vrfy => verb::vrfy::check(self, &command).map(|()| verb::vrfy::proceed(self))?,
             Verb::StartTls => verb::starttls::check(self, &command).map(|()| verb::starttls::proceed(self))?,
             Verb::Noop => verb::noop::proceed(self),
-            Verb::Help => verb::help::proceed(self),
-            Verb::NotImplemented => return Err(reply::not_implemented()),
+            Verb::Help => verb::help::check(self).map(|()| verb::help::proceed(self))?,
+            Verb::Bdat | Verb::Expn | Verb::NotImplemented => return Err(reply::not_implemented()),
             Verb::Other => return Err(reply::unrecognized()),
         }
         Ok(None)
+    }
+
+    /// Whether the peer sent on where it had to wait, and that matters here.
+    fn deviates(&self, ends_group: bool) -> bool {
+        self.settings.refuse_unauthorized_pipelining && self.has_input() && (ends_group || !self.pipelines)
+    }
+
+    /// Whether what was begun comes to its end without the peer's being told to go.
+    fn is_in_message(&self) -> bool {
+        match self.phase {
+            Phase::Commands => self.transaction.as_ref().is_some_and(|transaction| transaction.content.is_some()),
+            Phase::Greeting | Phase::Resume(_) | Phase::Authenticating(_) => false,
+            _ => true,
+        }
     }
 
     /// A question that was dropped leaves the peer without a reply, so it is answered here.
     fn fail_unanswered(&mut self) {
         match self.asked.take() {
             None => {}
-            Some(Asked::Connect) => self.close(reply::extension_failed_at_connect().reply()),
-            Some(Asked::Message) => {
-                self.abort();
-                self.refuse(reply::extension_failed());
+            Some(Asked::Connect) => self.refuse(reply::extension_failed_at_connect()),
+            Some(Asked::Chunk(chunk, replies)) => {
+                verb::bdat::swallow(self, chunk, reply::extension_failed(), replies, false);
             }
+            Some(Asked::Message(replies)) => {
+                self.abort();
+                self.refuse_each(reply::extension_failed(), replies);
+            }
+            Some(Asked::Commit(replies)) => self.refuse_each(reply::extension_failed(), replies),
             Some(Asked::Other) => self.refuse(reply::extension_failed()),
         }
     }

@@ -4,14 +4,17 @@
 //! in `line`, `command` and `body`; what is said is in `reply`. It does not know who answers its questions.
 
 mod advance;
+mod intake;
 
 use std::mem;
 
 use self::advance::Due;
 use crate::ask::Question;
 use crate::line::Input;
-use crate::phase::{Phase, Transaction};
-use crate::{Envelope, Refusal, Reply, Settings, Step, Tls, reply};
+use crate::phase::{Chunk, Fate, Phase, Transaction};
+use crate::tally::Tally;
+use crate::verb::bdat;
+use crate::{Envelope, Expiry, Refusal, Reply, Settings, Step, Tls, reply};
 
 /// One SMTP session, from the greeting to the end. The crate's own page tells how it is run.
 #[derive(Debug)]
@@ -20,8 +23,13 @@ pub struct Server {
     input: Input,
     output: Vec<u8>,
     pub(crate) phase: Phase,
-    /// HELO or EHLO was accepted.
+    /// HELO, EHLO or LHLO was accepted.
     pub(crate) hello: bool,
+    /// PIPELINING was announced to the client.
+    pub(crate) pipelines: bool,
+    /// The banner was said.
+    greeted: bool,
+    pub(crate) tally: Tally,
     /// The transaction that MAIL opened, up to DATA.
     pub(crate) transaction: Option<Transaction>,
     /// TLS began with STARTTLS: no settings can take that back.
@@ -47,7 +55,18 @@ pub struct Server {
     /// A message was accepted, and its 250 has not left.
     pub(crate) committed: bool,
     /// What the machine itself refused, for whoever keeps a log.
-    refusals: Vec<Reply>,
+    refusals: Vec<Noted>,
+    /// [`Step::Tarpit`] was given: what it was for is written next.
+    tarpitted: bool,
+}
+
+/// What the machine refused by itself, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// What was said.
+    pub reply: Reply,
+    /// The limit that the peer ran into, if it is for that: the key that it has in the configuration.
+    pub limit: Option<&'static str>,
 }
 
 /// Refusals kept for the log between two looks at them.
@@ -57,7 +76,11 @@ const NOTED: usize = 32;
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     Connect,
-    Message,
+    /// The first chunk, and how many replies it gets.
+    Chunk(Chunk, usize),
+    /// How many replies the message gets.
+    Message(usize),
+    Commit(usize),
     Other,
 }
 
@@ -70,6 +93,9 @@ impl Server {
             output: Vec::new(),
             phase: Phase::Greeting,
             hello: false,
+            pipelines: false,
+            greeted: false,
+            tally: Tally::default(),
             transaction: None,
             secured: false,
             locked: false,
@@ -83,12 +109,13 @@ impl Server {
             answering: false,
             committed: false,
             refusals: Vec::new(),
+            tarpitted: false,
         }
     }
 
     /// What the machine refused by itself since this was last asked, for the log: what policy refuses, its owner knows.
     /// At most 32 are kept.
-    pub fn refusals(&mut self) -> Vec<Reply> {
+    pub fn refusals(&mut self) -> Vec<Noted> {
         mem::take(&mut self.refusals)
     }
 
@@ -103,17 +130,22 @@ impl Server {
 
     /// What the machine needs now.
     pub fn step(&mut self) -> Step<'_> {
+        if mem::take(&mut self.tarpitted) {
+            return Step::Write(mem::take(&mut self.output));
+        }
         match self.advance() {
             Due::Read(patience) => Step::Read { patience, renewed: mem::take(&mut self.renewed) },
-            Due::Write => Step::Write(mem::take(&mut self.output)),
+            Due::Write => match self.tally.take_tarpitted() {
+                0 => Step::Write(mem::take(&mut self.output)),
+                errors => {
+                    self.tarpitted = true;
+                    Step::Tarpit(errors)
+                }
+            },
             Due::Turn => Step::Turn,
             Due::Reset => Step::Reset,
             Due::Ask(question) => {
-                self.asked = Some(match question {
-                    Question::Connect => Asked::Connect,
-                    Question::Message { .. } => Asked::Message,
-                    _ => Asked::Other,
-                });
+                self.asked = Some(self.about(&question));
                 Step::Ask(question.put(self))
             }
             Due::Body(content) => Step::Body(content),
@@ -123,9 +155,9 @@ impl Server {
         }
     }
 
-    /// The patience of the last [`Step::Read`] ran out: 421 4.4.2, and close.
-    pub fn expire(&mut self) {
-        self.close(reply::timed_out(&self.settings.hostname).reply());
+    /// The peer's time ran out, by the patience of the last [`Step::Read`] or by a longer reckoning: 421 4.4.2, and close.
+    pub fn expire(&mut self, why: Expiry) {
+        self.refuse(reply::expired(why, &self.settings.hostname));
     }
 
     /// The peer closed its side: [`Step::Close`] follows. What it had sent of a command or a message is dropped.
@@ -141,6 +173,7 @@ impl Server {
         self.settings.tls = Tls::Active;
         self.input.clear();
         self.hello = false;
+        self.pipelines = false;
         self.reset();
         self.phase = Phase::Commands;
         self.renewed = true;
@@ -156,10 +189,15 @@ impl Server {
     /// waits. 421 closes; any other code locks the session, as it would have before the banner.
     pub fn lock(&mut self, refusal: Refusal) {
         if self.turned {
-            let _answered_by_the_refusal = self.take_line();
-            self.refuse_client(refusal);
+            match self.take_line(self.line_limit()) {
+                Some(Ok(line)) if crate::command::is_bdat(&line) && !refusal.closes() => {
+                    self.lock_out();
+                    bdat::refuse_line(self, line, refusal);
+                }
+                _ => self.refuse_client(refusal),
+            }
         } else if refusal.closes() {
-            self.close(refusal.reply());
+            self.refuse(refusal);
         } else {
             self.lock_out();
         }
@@ -190,15 +228,16 @@ impl Server {
     pub fn envelope(&self) -> Option<&Envelope> {
         match &self.phase {
             Phase::Body { transaction, .. }
+            | Phase::Chunk { fate: Fate::Taken { transaction, .. }, .. }
             | Phase::Received { transaction, .. }
             | Phase::Accepted { transaction, .. } => Some(&transaction.envelope),
             _ => self.transaction.as_ref().map(|transaction| &transaction.envelope),
         }
     }
 
-    /// Whether content is being received.
+    /// Whether content is being received: DATA's, or a chunk, be it one that is not wanted.
     pub fn in_body(&self) -> bool {
-        matches!(self.phase, Phase::Body { .. })
+        matches!(self.phase, Phase::Body { .. } | Phase::Chunk { .. })
     }
 
     /// Whether HELO or EHLO was accepted.
@@ -216,30 +255,41 @@ impl Server {
         !self.input.is_empty()
     }
 
-    /// Queues a reply.
+    /// Queues a reply that is no refusal.
     pub(crate) fn say(&mut self, reply: &Reply) {
-        let own = !mem::take(&mut self.answering);
-        if own && reply.code() >= 400 && self.refusals.len() < NOTED {
-            self.refusals.push(reply.clone());
-        }
-        reply.encode(&mut self.output);
-        self.renewed = true;
+        self.answering = false;
+        self.queue(reply);
     }
 
     /// Queues a refusal, and closes behind it if it is one that closes.
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
-        if refusal.closes() {
-            self.close(refusal.reply());
-        } else {
-            self.say(refusal.reply());
-        }
+        self.refuse_each(refusal, 1);
     }
 
-    /// Says this and closes.
-    pub(crate) fn close(&mut self, reply: &Reply) {
-        self.abandon_message();
-        self.say(reply);
-        self.phase = Phase::Closed;
+    /// The same, said so often: once for each recipient, where each has its reply.
+    pub(crate) fn refuse_each(&mut self, refusal: Refusal, replies: usize) {
+        let mut own = !mem::take(&mut self.answering);
+        let mut refusal = refusal;
+        // What is said in place of the banner answers no command.
+        if self.begun && refusal.reply().code() >= 500 {
+            let counted = self.tally.error(&self.settings.limits);
+            if let (Err(last), false) = (counted, refusal.closes()) {
+                refusal = last;
+                own = true;
+            }
+        }
+        if own && self.refusals.len() < NOTED {
+            self.refusals.push(Noted { reply: refusal.reply().clone(), limit: refusal.limit() });
+        }
+        if refusal.closes() {
+            self.abandon_message();
+        }
+        for _ in 0..replies {
+            self.queue(refusal.reply());
+        }
+        if refusal.closes() {
+            self.phase = Phase::Closed;
+        }
     }
 
     /// Connect policy refuses the client, in place of the banner or of a reply.
@@ -250,9 +300,10 @@ impl Server {
         self.refuse(refusal);
     }
 
-    /// Ends the transaction's scope.
+    /// Ends the transaction's scope, and with it what BDAT has begun.
     pub(crate) fn reset(&mut self) {
-        self.transaction = None;
+        let begun = self.transaction.take().is_some_and(|transaction| transaction.content.is_some());
+        self.abort |= begun;
         self.reset = true;
     }
 
@@ -268,6 +319,52 @@ impl Server {
         self
     }
 
+    /// How many replies the end of this transaction's message gets.
+    pub(crate) fn replies(&self, transaction: &Transaction) -> usize {
+        transaction.replies(self.settings.protocol)
+    }
+
+    /// Connect policy let the client in: the banner, unless the client did not wait for it.
+    pub(crate) fn greet(&mut self, banner: &str) {
+        let early = !mem::replace(&mut self.greeted, true) && self.has_input();
+        if early && self.settings.refuse_early_talk {
+            self.answering = false;
+            self.refuse(reply::early_talk());
+        } else {
+            self.say(&reply::banner(banner));
+        }
+    }
+
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked
+    }
+
+    /// What is said next is policy's, or the machine's own.
+    fn speak_for_policy(&mut self, policy: bool) {
+        self.answering = policy;
+    }
+
+    fn queue(&mut self, reply: &Reply) {
+        if self.settings.keywords.enhanced_status_codes {
+            reply.encode(&mut self.output);
+        } else {
+            reply.encode_bare(&mut self.output);
+        }
+        self.renewed = true;
+    }
+
+    fn about(&self, question: &Question) -> Asked {
+        match question {
+            Question::Connect => Asked::Connect,
+            Question::Data { transaction, chunk: Some(chunk) } => {
+                Asked::Chunk(*chunk, if chunk.last { self.replies(transaction) } else { 1 })
+            }
+            Question::Message { transaction, .. } => Asked::Message(self.replies(transaction)),
+            Question::Commit { transaction, .. } => Asked::Commit(self.replies(transaction)),
+            _ => Asked::Other,
+        }
+    }
+
     fn lock_out(&mut self) {
         self.locked = true;
         self.hello = false;
@@ -275,12 +372,14 @@ impl Server {
     }
 
     /// A message that was begun, and has not come to its end, comes to none.
-    fn abandon_message(&mut self) {
-        match mem::take(&mut self.phase) {
+    pub(crate) fn abandon_message(&mut self) {
+        let begun = match mem::take(&mut self.phase) {
             // A faulty one was given up when the fault was found.
-            Phase::Body { decoder, .. } => self.abort |= decoder.outcome().is_ok(),
-            Phase::Received { .. } | Phase::Accepted { .. } => self.abort = true,
-            _ => {}
-        }
+            Phase::Body { decoder, .. } => decoder.content().outcome().is_ok(),
+            Phase::Chunk { fate: Fate::Taken { content, .. }, .. } => content.outcome().is_ok(),
+            Phase::Received { .. } | Phase::Accepted { .. } => true,
+            _ => self.transaction.as_mut().is_some_and(|transaction| transaction.content.take().is_some()),
+        };
+        self.abort |= begun;
     }
 }

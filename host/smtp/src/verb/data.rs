@@ -1,10 +1,11 @@
-//! DATA, and what follows the end of the content (RFC 5321 section 4.1.1.4).
+//! DATA, and what follows the end of a message (RFC 5321 section 4.1.1.4).
 
-use crate::body::{Decoder, Fault};
+use crate::body::Decoder;
 use crate::command::Command;
+use crate::content::{Content, Fault};
 use crate::phase::{Phase, Transaction};
 use crate::server::Server;
-use crate::{Refusal, reply};
+use crate::{Body, Protocol, Refusal, reply};
 
 /// The transaction goes into the question, and back to the machine with the answer.
 pub(crate) fn check(server: &mut Server, command: &Command) -> Result<Transaction, Refusal> {
@@ -12,29 +13,58 @@ pub(crate) fn check(server: &mut Server, command: &Command) -> Result<Transactio
     let Some(transaction) = server.transaction.take() else {
         return Err(reply::mail_first());
     };
-    if transaction.envelope.recipients.is_empty() {
-        let refusal = match transaction.recipient_refused {
-            true => reply::no_valid_recipients(),
-            false => reply::recipient_first(),
-        };
-        server.transaction = Some(transaction);
-        return Err(refusal);
+    match refusal(&transaction, server.settings().protocol) {
+        None => Ok(transaction),
+        Some(refusal) => {
+            server.transaction = Some(transaction);
+            Err(refusal)
+        }
     }
-    Ok(transaction)
 }
 
 pub(crate) fn proceed(server: &mut Server, transaction: Transaction) {
-    let settings = server.settings();
-    let decoder = Decoder::new(settings.limits.message_size, settings.stray_newlines);
+    let decoder = Decoder::new(Content::new(server.settings(), transaction.envelope.body));
     server.phase = Phase::Body { decoder, transaction };
     server.say(&reply::send_content());
 }
 
 /// The end of the content was reached.
-pub(crate) fn end(server: &mut Server, decoder: &Decoder, transaction: Transaction) {
-    match decoder.outcome() {
+pub(crate) fn end(server: &mut Server, outcome: Result<u64, Fault>, transaction: Transaction) {
+    match outcome {
         Ok(size) => server.phase = Phase::Received { size, transaction },
-        Err(Fault::StrayNewline) => server.refuse(reply::stray_newline()),
-        Err(Fault::TooLarge) => server.refuse(reply::too_large()),
+        Err(fault) => {
+            let replies = server.replies(&transaction);
+            server.refuse_each(fault.refusal(), replies);
+        }
     }
+}
+
+/// The message is durable.
+pub(crate) fn committed(server: &mut Server, transaction: &Transaction, id: &str) {
+    match server.settings().protocol {
+        Protocol::Smtp => server.say(&reply::message_accepted(id)),
+        // RFC 2033 section 4.2.
+        Protocol::Lmtp => {
+            for recipient in &transaction.envelope.recipients {
+                server.say(&reply::message_accepted_for(&recipient.address, id));
+            }
+        }
+    }
+    server.tally.message_accepted();
+    server.committed = true;
+}
+
+fn refusal(transaction: &Transaction, protocol: Protocol) -> Option<Refusal> {
+    if transaction.content.is_some() {
+        return Some(reply::not_with_chunks());
+    }
+    if transaction.envelope.recipients.is_empty() {
+        // RFC 2033 section 4.2 knows 503 only.
+        return Some(match transaction.recipient_refused && protocol == Protocol::Smtp {
+            true => reply::no_valid_recipients(),
+            false => reply::recipient_first(),
+        });
+    }
+    // RFC 3030 section 3.
+    (transaction.envelope.body == Body::BinaryMime).then(reply::only_with_chunks)
 }

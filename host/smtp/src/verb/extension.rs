@@ -34,7 +34,7 @@ pub(crate) fn check(server: &Server, claim: Claim, command: Command) -> Result<Q
         return Err(reply::tls_first());
     }
     if !rule.before_hello && !server.hello {
-        return Err(reply::hello_first());
+        return Err(reply::hello_first(server.settings().protocol));
     }
     if !rule.in_transaction && server.in_transaction() {
         return Err(reply::not_in_transaction());
@@ -48,12 +48,14 @@ pub(crate) fn check(server: &Server, claim: Claim, command: Command) -> Result<Q
 }
 
 /// The final reply. A 3xx would leave the peer waiting to be heard, so it is a failure of whoever gave it.
-pub(crate) fn done(server: &mut Server, reply: &Reply) {
-    match reply.code() {
-        300..=399 => server.refuse(reply::extension_failed()),
-        // RFC 5321 section 3.8.
-        421 => server.close(reply),
-        _ => server.say(reply),
+pub(crate) fn done(server: &mut Server, reply: Reply) {
+    if reply.is_intermediate() {
+        return server.refuse(reply::extension_failed());
+    }
+    // 421 closes (RFC 5321 section 3.8).
+    match Refusal::try_from(reply.clone()) {
+        Ok(refusal) => server.refuse(refusal),
+        Err(_) => server.say(&reply),
     }
 }
 
@@ -69,6 +71,7 @@ pub(crate) fn more(server: &mut Server, name: String, reply: &Reply) {
 /// Back to the greeting, as if the connection had just been made. The input stays: commands may wait in it.
 pub(crate) fn restart(server: &mut Server, hello_kept: bool) {
     server.hello = hello_kept;
+    server.pipelines &= hello_kept;
     server.reset();
     server.phase = Phase::Greeting;
 }

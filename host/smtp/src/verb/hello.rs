@@ -1,13 +1,27 @@
-//! HELO and EHLO (RFC 5321 section 4.1.1.1).
+//! HELO and EHLO (RFC 5321 section 4.1.1.1), and LMTP's LHLO (RFC 2033 section 4.1).
 
 use std::borrow::Cow;
 
 use crate::command::{Command, Verb};
 use crate::server::Server;
-use crate::{Refusal, Tls, address, reply};
+use crate::{Auth, Limits, Protocol, Refusal, Settings, Tls, address, reply};
 
 /// The keywords the machine announces itself, in upper case: no extension can have them.
-pub const KEYWORDS: &[&str] = &["8BITMIME", "ENHANCEDSTATUSCODES", "HELP", "PIPELINING", "SIZE", "STARTTLS"];
+pub const KEYWORDS: &[&str] = &[
+    "8BITMIME",
+    "AUTH",
+    "BINARYMIME",
+    "CHUNKING",
+    "DSN",
+    "ENHANCEDSTATUSCODES",
+    "HELP",
+    "LIMITS",
+    "PIPELINING",
+    "SIZE",
+    "SMTPUTF8",
+    "STARTTLS",
+    "VRFY",
+];
 
 #[derive(Debug)]
 pub(crate) struct Question {
@@ -16,36 +30,85 @@ pub(crate) struct Question {
     pub(crate) domain: String,
 }
 
-pub(crate) fn check(command: Command) -> Result<Question, Refusal> {
+pub(crate) fn check(server: &Server, command: Command) -> Result<Question, Refusal> {
+    let protocol = server.settings().protocol;
+    let verb = match (command.verb, protocol) {
+        (Verb::Helo, Protocol::Smtp) => "HELO",
+        (Verb::Ehlo, Protocol::Smtp) => "EHLO",
+        (Verb::Lhlo, Protocol::Lmtp) => "LHLO",
+        _ => return Err(reply::other_protocol(protocol)),
+    };
     let domain = command.argument().to_owned();
     if !address::is_hello_name(&domain) {
         return Err(reply::bad_hello());
     }
-    let verb = if command.verb == Verb::Helo { "HELO" } else { "EHLO" };
     Ok(Question { line: command.line, verb, domain })
 }
 
 /// RFC 5321 section 4.1.4: once it is accepted, it does what RSET does. A refused one changes nothing.
 pub(crate) fn proceed(server: &mut Server, question: Question, client: &str, keywords: &[String]) {
+    let extended = question.verb != "HELO";
     server.hello = true;
+    server.pipelines = extended && server.settings().keywords.pipelining;
     server.reset();
     let settings = server.settings();
     let mut lines: Vec<Cow<'static, str>> =
         vec![format!("{} says {} to {client}", settings.hostname, question.verb).into()];
-    if question.verb == "EHLO" {
-        lines.push("PIPELINING".into());
-        lines.push(match settings.limits.message_size {
-            // Bare, so that no client takes 0 for the greatest size; RFC 1870 section 4 gives both the same meaning.
-            0 => "SIZE".into(),
-            limit => format!("SIZE {limit}").into(),
-        });
-        lines.push("8BITMIME".into());
-        lines.push("ENHANCEDSTATUSCODES".into());
-        if matches!(settings.tls, Tls::Offered | Tls::Required) {
-            lines.push("STARTTLS".into());
-        }
-        lines.push("HELP".into());
+    if extended {
+        lines.extend(announced(settings));
         lines.extend(keywords.iter().map(|keyword| keyword.trim_end().to_owned().into()));
     }
     server.say(&reply::hello(lines));
+}
+
+/// What works now, for this client, in this state of TLS and AUTH.
+fn announced(settings: &Settings) -> impl Iterator<Item = Cow<'static, str>> {
+    let keywords = settings.keywords;
+    let word = |offered: bool, word: &'static str| offered.then_some(Cow::Borrowed(word));
+    let starttls = matches!(settings.tls, Tls::Offered | Tls::Required);
+    [
+        word(keywords.pipelining, "PIPELINING"),
+        keywords.size.then(|| size(&settings.limits)),
+        word(keywords.eight_bit_mime, "8BITMIME"),
+        word(keywords.enhanced_status_codes, "ENHANCEDSTATUSCODES"),
+        word(starttls, "STARTTLS"),
+        mechanisms(settings),
+        word(keywords.offers_smtputf8(), "SMTPUTF8"),
+        word(keywords.chunking, "CHUNKING"),
+        word(keywords.offers_binarymime(), "BINARYMIME"),
+        if keywords.limits { limits(&settings.limits) } else { None },
+        word(keywords.vrfy, "VRFY"),
+        word(keywords.help, "HELP"),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn size(limits: &Limits) -> Cow<'static, str> {
+    match limits.message_size {
+        // Bare, so that no client takes 0 for the greatest size; RFC 1870 section 4 gives both the same meaning.
+        0 => "SIZE".into(),
+        limit => format!("SIZE {limit}").into(),
+    }
+}
+
+fn mechanisms(settings: &Settings) -> Option<Cow<'static, str>> {
+    match &settings.auth {
+        Auth::Offered(mechanisms) if !mechanisms.is_empty() && settings.tls != Tls::Required => {
+            Some(format!("AUTH {}", mechanisms.join(" ")).into())
+        }
+        _ => None,
+    }
+}
+
+/// RFC 9422 section 4.
+fn limits(limits: &Limits) -> Option<Cow<'static, str>> {
+    let mut line = "LIMITS".to_owned();
+    if limits.messages != 0 {
+        line.push_str(&format!(" MAILMAX={}", limits.messages));
+    }
+    if limits.recipients != 0 {
+        line.push_str(&format!(" RCPTMAX={}", limits.recipients));
+    }
+    (line != "LIMITS").then(|| line.into())
 }

@@ -3,6 +3,8 @@
 //!
 //! A verb knows the machine's state; it does not know the verbs beside it, nor who answers its question.
 
+pub(crate) mod auth;
+pub(crate) mod bdat;
 pub(crate) mod data;
 pub(crate) mod extension;
 pub(crate) mod hello;

@@ -11,5 +11,6 @@ pub(crate) fn check(command: &Command) -> Result<(), Refusal> {
 
 pub(crate) fn proceed(server: &mut Server) {
     server.say(&reply::bye(&server.settings().hostname));
+    server.abandon_message();
     server.phase = Phase::Closed;
 }

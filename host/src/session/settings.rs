@@ -1,0 +1,89 @@
+//! What the machine is told of a session: the words of the configuration and of policy in the machine's own.
+//!
+//! Nothing is decided here; what holds for the client was resolved before.
+
+use super::session::Session;
+use crate::config::{self, Manners, TlsMode};
+use pillarbox_smtp::{Claim, Keywords, Limits, Protocol, Settings, StrayNewlines, Tls};
+use std::sync::Arc;
+
+impl Session {
+    /// What the machine has to know.
+    pub(super) fn settings(&self) -> Settings {
+        let offers = self.policy.offers(&self.facts);
+        let mut verbs = offers.verbs;
+        if self.gone.iter().any(|verb| !verbs.contains_key(verb)) {
+            let mut with_gone = (*verbs).clone();
+            for verb in &self.gone {
+                with_gone.entry(verb.clone()).or_insert(Claim::Gone);
+            }
+            verbs = Arc::new(with_gone);
+        }
+        let (limits, listener) = (&self.rules.limits, &*self.post.listener);
+        Settings {
+            hostname: self.post.hostname.to_string(),
+            protocol: match listener.protocol {
+                config::Protocol::Smtp => Protocol::Smtp,
+                config::Protocol::Lmtp => Protocol::Lmtp,
+            },
+            keywords: keywords(listener.esmtp),
+            auth: self.auth(),
+            refuse_early_talk: limits.early_talk == Manners::Refuse,
+            refuse_unauthorized_pipelining: limits.unauthorized_pipelining == Manners::Refuse,
+            tls: match listener.tls.mode {
+                _ if self.facts.tls.is_some() => Tls::Active,
+                TlsMode::Starttls if self.post.tls.is_some() => Tls::Offered,
+                TlsMode::Required => Tls::Required,
+                TlsMode::Off | TlsMode::Starttls | TlsMode::Implicit => Tls::Off,
+            },
+            limits: machine_limits(limits),
+            verbs,
+            mail_parameters: offers.mail_parameters,
+            recipient_parameters: offers.recipient_parameters,
+            stray_newlines: match listener.stray_newlines {
+                config::StrayNewlines::Refuse => StrayNewlines::Refuse,
+                config::StrayNewlines::Normalize => StrayNewlines::Normalize,
+            },
+        }
+    }
+
+    /// The machine's settings, if they changed since they were last asked for.
+    pub(super) fn changed_settings(&mut self) -> Option<Settings> {
+        std::mem::take(&mut self.changed).then(|| self.settings())
+    }
+}
+
+/// What the machine counts and measures. What does not fit in its integers is no limit worth having.
+fn machine_limits(limits: &config::Limits) -> Limits {
+    let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    Limits {
+        command_line: count(limits.command_line),
+        message_size: limits.message_size,
+        recipients: count(limits.recipients),
+        session_recipients: limits.session_recipients.into(),
+        messages: limits.messages.into(),
+        commands: limits.commands.into(),
+        errors: limits.errors,
+        tarpit_after: limits.tarpit_after,
+        junk_commands: limits.junk_commands,
+        header_size: limits.header_size,
+        header_lines: limits.header_lines.into(),
+        hops: limits.hops,
+    }
+}
+
+fn keywords(esmtp: config::Esmtp) -> Keywords {
+    Keywords {
+        pipelining: esmtp.pipelining,
+        size: esmtp.size,
+        eight_bit_mime: esmtp.eight_bit_mime,
+        enhanced_status_codes: esmtp.enhanced_status_codes,
+        smtputf8: esmtp.smtputf8,
+        chunking: esmtp.chunking,
+        binarymime: esmtp.binarymime,
+        dsn: esmtp.dsn,
+        limits: esmtp.limits,
+        help: esmtp.help,
+        vrfy: esmtp.vrfy,
+    }
+}

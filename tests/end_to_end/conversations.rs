@@ -52,14 +52,17 @@ fn play_core(pace: Pace, takes_part: impl Fn(&Conversation) -> bool) {
 fn core_listener(setup: &[(String, String)]) -> String {
     let mut listener = "relay.hosts = [\"127.0.0.0/8\"]\n".to_owned();
     for (key, value) in setup {
-        let line = match (key.as_str(), value.as_str()) {
-            ("size-limit", octets) => format!("limits.message-size = {octets}\n"),
-            ("recipients", count) => format!("limits.recipients = {count}\n"),
-            ("line-limit", octets) => format!("limits.command-line = {octets}\n"),
-            ("tls", "offered") => configs::tls("starttls"),
-            ("tls", "required") => configs::tls("required"),
-            ("tls", "off") => String::new(),
-            (key, value) => panic!("nothing is known of `@ {key} {value}`"),
+        let words: Vec<&str> = value.split(' ').collect();
+        let line = match (key.as_str(), words.as_slice()) {
+            ("limit", [name, value]) => format!("limits.{name} = {value}\n"),
+            ("keyword", [name, "off"]) => format!("esmtp.{name} = false\n"),
+            ("protocol", ["lmtp"]) => "protocol = \"lmtp\"\n".to_owned(),
+            ("stray-newlines", ["normalize"]) => "stray-newlines = \"normalize\"\n".to_owned(),
+            ("refuse", ["unauthorized-pipelining"]) => "refuse-unauthorized-pipelining = true\n".to_owned(),
+            ("tls", ["offered"]) => configs::tls("starttls"),
+            ("tls", ["required"]) => configs::tls("required"),
+            ("tls", ["off"]) => String::new(),
+            (key, _) => panic!("nothing is known of `@ {key} {value}`"),
         };
         listener.push_str(&line);
     }

@@ -315,11 +315,13 @@ fn is_atext(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_foreign(c)
 }
 
-/// What is not ASCII and may stand in an address: no control character, no end of a line by another name, nothing that says
-/// a character was lost, and none that is never one.
+/// What is not ASCII and may stand in an address: no control character, no end of a line by another name, nothing that turns
+/// what follows it round (UAX 9) or says that a character was lost, and none that is never one.
 fn is_foreign(c: char) -> bool {
-    let is_none = matches!(c, '\u{2028}' | '\u{2029}' | '\u{fdd0}'..='\u{fdef}' | '\u{fff9}'..='\u{fffd}')
-        || u32::from(c) & 0xfffe == 0xfffe;
+    let is_none = matches!(
+        c,
+        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fdd0}'..='\u{fdef}' | '\u{fff9}'..='\u{fffd}'
+    ) || u32::from(c) & 0xfffe == 0xfffe;
     !c.is_ascii() && !c.is_control() && !is_none
 }
 

@@ -168,8 +168,8 @@ impl Content {
     fn stray(&mut self, kept: &mut Vec<u8>) {
         match self.newlines {
             Newlines::Normalized => self.keep(b"\r\n", kept),
-            _ if self.header.is_over() => self.spoil(Fault::StrayNewlineInBody, kept),
-            _ => self.spoil(Fault::StrayNewlineInHeader, kept),
+            _ if self.header.has_line() => self.spoil(Fault::StrayNewlineInHeader, kept),
+            _ => self.spoil(Fault::StrayNewlineInBody, kept),
         }
     }
 

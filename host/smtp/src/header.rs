@@ -52,8 +52,13 @@ enum Place {
 }
 
 impl Header {
-    /// Whether what comes now is the body.
-    pub(crate) fn is_over(&self) -> bool {
+    /// Whether a line that ends here, otherwise than by CRLF, is one of the header: a field's, or an empty one where a field
+    /// may begin.
+    pub(crate) fn has_line(&self) -> bool {
+        matches!(self.place, Place::LineStart | Place::Value | Place::ValueCr)
+    }
+
+    fn is_over(&self) -> bool {
         matches!(self.place, Place::Over)
     }
 

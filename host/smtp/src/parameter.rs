@@ -40,9 +40,9 @@ pub(crate) struct Declared {
     pub(crate) smtputf8: bool,
 }
 
-/// Whether SMTPUTF8 is among the parameters in `text`. It decides how the path in front of them is read.
+/// Whether SMTPUTF8, well-formed or not, is among the parameters in `text`. It decides how the path in front of them is read.
 pub(crate) fn says_smtputf8(text: &str) -> bool {
-    words(text).any(|word| word.eq_ignore_ascii_case("SMTPUTF8"))
+    words(text).any(|word| word.split('=').next().is_some_and(|name| name.eq_ignore_ascii_case("SMTPUTF8")))
 }
 
 /// MAIL's parameters in `text`, which follows the path, and what they say.

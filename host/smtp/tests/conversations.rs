@@ -10,7 +10,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use pillarbox_smtp::{Settings, Tls};
+use pillarbox_smtp::{Keywords, Limits, Protocol, Settings, StrayNewlines, Tls};
 use support::{Session, State, accept};
 
 #[derive(Debug)]
@@ -30,8 +30,10 @@ fn conversations_go_as_written() {
 #[test]
 fn conversations_go_the_same_one_octet_at_a_time() {
     for (path, settings, lines) in conversations() {
-        // What these are about is one segment: octet by octet, the rest would come when the handshake has begun.
-        if path.file_name().unwrap().to_string_lossy().starts_with("starttls-injection-") {
+        // What these are about is one segment: octet by octet, the rest would come when it was their turn.
+        let is_about_segments = path.file_name().unwrap().to_string_lossy().starts_with("starttls-injection-")
+            || settings.refuse_unauthorized_pipelining;
+        if is_about_segments {
             continue;
         }
         play(&path, &settings, &lines, 1);
@@ -39,11 +41,12 @@ fn conversations_go_the_same_one_octet_at_a_time() {
 }
 
 /// Everything the client has to say in one segment, as the worst of pipelining clients would send it: the replies are the
-/// same, octet for octet. STARTTLS is the exception, for there it matters what waits behind a command.
+/// same, octet for octet. STARTTLS is the exception, for there it matters what waits behind a command; and
+/// so it does where unauthorized pipelining is refused.
 #[test]
 fn conversations_go_the_same_in_one_segment() {
     for (path, settings, lines) in conversations() {
-        if settings.tls != Tls::Off {
+        if settings.tls != Tls::Off || settings.refuse_unauthorized_pipelining {
             continue;
         }
         let mut piecewise = Session::new(settings.clone(), &mut accept);
@@ -122,19 +125,65 @@ fn read(path: PathBuf) -> (PathBuf, Settings, Vec<Line>) {
             "C|" => lines.push(Line::Send(unescape(rest))),
             "S:" => lines.push(Line::Expect(unescape(rest))),
             "S!" if rest == "close" => lines.push(Line::ExpectClose),
-            "@ " => match rest.split_once(' ') {
-                Some(("size-limit", value)) => settings.limits.message_size = value.parse().unwrap(),
-                Some(("recipients", value)) => settings.limits.recipients = value.parse().unwrap(),
-                Some(("line-limit", value)) => settings.limits.command_line = value.parse().unwrap(),
-                Some(("tls", "off")) => settings.tls = Tls::Off,
-                Some(("tls", "offered")) => settings.tls = Tls::Offered,
-                Some(("tls", "required")) => settings.tls = Tls::Required,
-                _ => wrong(),
-            },
+            "@ " if set_up(&mut settings, rest).is_none() => wrong(),
+            "@ " => {}
             _ => wrong(),
         }
     }
     (path, settings, lines)
+}
+
+/// What an `@` line asks for.
+fn set_up(settings: &mut Settings, line: &str) -> Option<()> {
+    let words: Vec<&str> = line.split(' ').collect();
+    match words.as_slice() {
+        ["limit", name, value] => limit(&mut settings.limits, name, value.parse().ok()?)?,
+        ["keyword", name, "off"] => *keyword(&mut settings.keywords, name)? = false,
+        ["protocol", "lmtp"] => settings.protocol = Protocol::Lmtp,
+        ["stray-newlines", "normalize"] => settings.stray_newlines = StrayNewlines::Normalize,
+        ["refuse", "unauthorized-pipelining"] => settings.refuse_unauthorized_pipelining = true,
+        ["tls", "off"] => settings.tls = Tls::Off,
+        ["tls", "offered"] => settings.tls = Tls::Offered,
+        ["tls", "required"] => settings.tls = Tls::Required,
+        _ => return None,
+    }
+    Some(())
+}
+
+fn limit(limits: &mut Limits, name: &str, value: u64) -> Option<()> {
+    match name {
+        "command-line" => limits.command_line = value.try_into().ok()?,
+        "message-size" => limits.message_size = value,
+        "recipients" => limits.recipients = value.try_into().ok()?,
+        "session-recipients" => limits.session_recipients = value,
+        "messages" => limits.messages = value,
+        "commands" => limits.commands = value,
+        "errors" => limits.errors = value.try_into().ok()?,
+        "tarpit-after" => limits.tarpit_after = value.try_into().ok()?,
+        "junk-commands" => limits.junk_commands = value.try_into().ok()?,
+        "header-size" => limits.header_size = value,
+        "header-lines" => limits.header_lines = value,
+        "hops" => limits.hops = value.try_into().ok()?,
+        _ => return None,
+    }
+    Some(())
+}
+
+fn keyword<'a>(keywords: &'a mut Keywords, name: &str) -> Option<&'a mut bool> {
+    Some(match name {
+        "pipelining" => &mut keywords.pipelining,
+        "size" => &mut keywords.size,
+        "8bitmime" => &mut keywords.eight_bit_mime,
+        "enhancedstatuscodes" => &mut keywords.enhanced_status_codes,
+        "smtputf8" => &mut keywords.smtputf8,
+        "chunking" => &mut keywords.chunking,
+        "binarymime" => &mut keywords.binarymime,
+        "dsn" => &mut keywords.dsn,
+        "limits" => &mut keywords.limits,
+        "help" => &mut keywords.help,
+        "vrfy" => &mut keywords.vrfy,
+        _ => return None,
+    })
 }
 
 fn unescape(text: &str) -> Vec<u8> {

@@ -89,10 +89,10 @@ fn nothing_but_crlf_dot_crlf_ends_a_message() {
                 );
                 for cut in 0..=sent.len() {
                     let (first, second) = sent.as_bytes().split_at(cut);
-                    check(&[first, second], kind, stray_newlines, &format!("{before}{normalized}"), mark);
+                    check(&[first, second], kind, stray_newlines, before, normalized, mark);
                 }
                 let octets: Vec<&[u8]> = sent.as_bytes().chunks(1).collect();
-                check(&octets, kind, stray_newlines, &format!("{before}{normalized}"), mark);
+                check(&octets, kind, stray_newlines, before, normalized, mark);
             }
         }
     }
@@ -109,7 +109,7 @@ impl Mark {
 }
 
 /// Plays one message, cut into `segments`; a message that the mark does not end is ended by the tail's own end mark.
-fn check(segments: &[&[u8]], kind: Mark, stray_newlines: StrayNewlines, content: &str, mark: &str) {
+fn check(segments: &[&[u8]], kind: Mark, stray_newlines: StrayNewlines, before: &str, normalized: &str, mark: &str) {
     let mut settings = Settings::new("mx.example.test");
     settings.stray_newlines = stray_newlines;
     let mut session = Session::new(settings, &mut accept);
@@ -121,12 +121,18 @@ fn check(segments: &[&[u8]], kind: Mark, stray_newlines: StrayNewlines, content:
     }
     let replies = session.lines();
     let refused = kind.is_stray() && stray_newlines == StrayNewlines::Refuse;
-    let first = if refused { "550 5.6.0 lone CR or LF in message" } else { "250 2.0.0 OK TESTID" };
+    // Where no field can begin any more, it is the body.
+    let in_header = before.is_empty() && !mark.starts_with("\r\n");
+    let first = match (refused, in_header) {
+        (true, true) => "550 5.6.0 lone CR or LF in headers",
+        (true, false) => "550 5.6.0 lone CR or LF in body",
+        (false, _) => "250 2.0.0 OK TESTID",
+    };
     let mut expected = vec![first];
     let mut messages = Vec::new();
     if !refused {
         let rest = if kind.ends() { "" } else { TAIL.strip_suffix(".\r\n").unwrap() };
-        messages.push(format!("{content}{rest}").into_bytes());
+        messages.push(format!("{before}{normalized}{rest}").into_bytes());
     }
     if kind.ends() {
         // Behind a true end the tail is what it looks like.

@@ -22,7 +22,8 @@ pub struct Session {
     pub draft: Option<Vec<u8>>,
     /// How many replies are due for commands and messages; those to the lines of an extension's verb are not counted.
     pub due: usize,
-    in_body: bool,
+    /// Errors that were to be waited for.
+    pub tarpitted: u32,
 }
 
 /// Why the machine stopped.
@@ -45,7 +46,7 @@ impl Session {
             messages: Vec::new(),
             draft: None,
             due: 1,
-            in_body: false,
+            tarpitted: 0,
         };
         session.run(answer);
         session
@@ -72,6 +73,11 @@ impl Session {
                     self.wire.extend(octets);
                     self.writes += 1;
                 }
+                Step::Tarpit(errors) => {
+                    assert!(errors > 0, "no error to wait for");
+                    self.tarpitted += errors;
+                    self.trace.push("tarpit");
+                }
                 Step::Turn => {
                     self.due += 1;
                     self.trace.push("turn");
@@ -84,8 +90,16 @@ impl Session {
                         assert_eq!(u64::try_from(draft.len()).unwrap(), commit.size(), "octets counted");
                         self.messages.push(draft);
                     }
+                    let verb = if let Ask::Data(data) = &ask { data.verb() } else { "" };
                     self.trace.push(name);
                     answer(ask);
+                    // An open transaction tells a chunk that is taken from one that is not.
+                    if !verb.is_empty() && self.server.in_body() && self.server.in_transaction() {
+                        assert!(self.draft.is_none(), "a message is left over");
+                        self.draft = Some(Vec::new());
+                        // 354 was the reply to DATA; the end of the content gets another.
+                        self.due += usize::from(verb == "DATA");
+                    }
                 }
                 Step::Body(octets) => {
                     assert!((1..=64 * 1024).contains(&octets.len()), "a chunk of {} octets", octets.len());
@@ -105,13 +119,6 @@ impl Session {
                     return;
                 }
             }
-            if self.server.in_body() && !self.in_body {
-                assert!(self.draft.is_none(), "a message is left over");
-                self.draft = Some(Vec::new());
-                // 354 was the reply to DATA; the end of the content gets another.
-                self.due += 1;
-            }
-            self.in_body = self.server.in_body();
         }
         panic!("the machine does not come to rest");
     }
@@ -150,11 +157,13 @@ pub fn count_replies(lines: &[String]) -> usize {
     count
 }
 
-/// Takes everything.
+/// Takes everything, every login among it.
 pub fn accept(ask: Ask<'_>) {
     match ask {
         Ask::Connect(ask) => ask.accept("mx.example.test ESMTP Pillarbox"),
         Ask::Hello(ask) => ask.accept("127.0.0.1", &[]),
+        Ask::Auth(ask) => ask.success(),
+        Ask::Response(ask) => ask.success(),
         Ask::Verb(ask) => ask.fail(pillarbox_smtp::reply::extension_failed()),
         Ask::Resume(ask) => ask.fail(pillarbox_smtp::reply::extension_failed()),
         Ask::Mail(ask) => ask.accept(),
@@ -169,6 +178,8 @@ fn name(ask: &Ask<'_>) -> &'static str {
     match ask {
         Ask::Connect(_) => "connect",
         Ask::Hello(_) => "hello",
+        Ask::Auth(_) => "auth",
+        Ask::Response(_) => "response",
         Ask::Verb(_) => "verb",
         Ask::Resume(_) => "resume",
         Ask::Mail(_) => "mail",

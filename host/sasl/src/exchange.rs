@@ -126,11 +126,7 @@ impl Exchange {
 
     fn take(&mut self, response: &[u8]) -> Result<Step, Failure> {
         match &mut self.machine {
-            Machine::Plain => {
-                let (user, step) = plain::respond(response)?;
-                self.user = Some(user);
-                Ok(step)
-            }
+            Machine::Plain => plain::respond(&mut self.user, response),
             Machine::Login => login::respond(&mut self.user, response),
             Machine::Scram(scram) => scram.respond(&mut self.user, response),
             Machine::External => external::respond(self.user.as_deref(), response),

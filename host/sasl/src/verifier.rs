@@ -47,12 +47,12 @@ impl Verifier {
         let password = prepare_password(password)?;
         let mut salted = Zeroizing::new([0; 32]);
         pbkdf2::pbkdf2_hmac::<Sha256>(password.expose().as_bytes(), salt, iterations, &mut *salted);
-        let client_key = Zeroizing::new(hmac(&*salted, b"Client Key"));
+        let client_key = Zeroizing::new(hmac(&salted, b"Client Key"));
         Ok(Verifier {
             salt: salt.to_vec(),
             iterations,
             stored_key: Sha256::digest(*client_key).into(),
-            server_key: hmac(&*salted, b"Server Key"),
+            server_key: hmac(&salted, b"Server Key"),
         })
     }
 

@@ -50,9 +50,9 @@ pub(crate) enum Fault {
 impl Fault {
     pub(crate) fn refusal(self) -> Refusal {
         match self {
-            Fault::Header(Trouble::TooLarge) => reply::header_too_large(),
-            Fault::Header(Trouble::TooManyHops) => reply::too_many_hops(),
-            Fault::Header(Trouble::TooManyLines) => reply::too_many_header_lines(),
+            Fault::Header(Trouble::Size) => reply::header_too_large(),
+            Fault::Header(Trouble::Hops) => reply::too_many_hops(),
+            Fault::Header(Trouble::Lines) => reply::too_many_header_lines(),
             Fault::StrayNewlineInBody => reply::stray_newline_in_body(),
             Fault::StrayNewlineInHeader => reply::stray_newline_in_header(),
             Fault::TooLarge => reply::too_large(),

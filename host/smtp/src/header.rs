@@ -20,12 +20,12 @@ pub(crate) struct Header {
     hops: u32,
 }
 
-/// What is wrong with a header.
+/// What there is too much of in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    TooLarge,
-    TooManyHops,
-    TooManyLines,
+    Hops,
+    Lines,
+    Size,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,11 +77,11 @@ impl Header {
         }
         let exceeds = |count: u64, limit: u64| limit != 0 && count > limit;
         if exceeds(self.octets, limits.header_size) {
-            Some(Trouble::TooLarge)
+            Some(Trouble::Size)
         } else if exceeds(self.lines, limits.header_lines) {
-            Some(Trouble::TooManyLines)
+            Some(Trouble::Lines)
         } else if exceeds(self.hops.into(), limits.hops.into()) {
-            Some(Trouble::TooManyHops)
+            Some(Trouble::Hops)
         } else {
             None
         }

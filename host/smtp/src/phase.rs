@@ -45,6 +45,7 @@ pub(crate) struct Chunk {
 
 /// What becomes of a chunk.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a session, in a place that is as large anyhow")]
 pub(crate) enum Fate {
     /// It is content of this transaction's message.
     Taken { content: Content, transaction: Transaction },

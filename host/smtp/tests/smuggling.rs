@@ -144,6 +144,82 @@ fn check(segments: &[&[u8]], kind: Mark, stray_newlines: StrayNewlines, before: 
     assert_eq!(session.messages, messages, "{mark:?} {stray_newlines:?} {}", segments.len());
 }
 
+/// Every mark behind and before others' company, with what an attacker would have follow it, cut in its every place. What the
+/// one message is, and what is a command, an independent reading says.
+#[test]
+fn marks_in_every_company_end_nothing_they_should_not() {
+    let prefixes = ["", "text", "line\r\n", "Subject: x\r\n\r\ntext", "..", "\r\n"];
+    let suffixes = ["", "\r\n", " ", "\0", "."];
+    let tails = [
+        TAIL,
+        "MAIL FROM:<evil@example.test>\r\nRCPT TO:<b@example.test>\r\nBDAT 8 LAST\r\nsecond\r\n.\r\n",
+        "BDAT 8 LAST\r\nsecond\r\nQUIT\r\n.\r\n",
+        "\r\n.\r\nRSET\r\n",
+    ];
+    let mut played = 0;
+    for (mark, ..) in MARKS.iter().chain(FIRST) {
+        for prefix in prefixes {
+            for suffix in suffixes {
+                for tail in tails {
+                    let sent = format!("{prefix}{mark}{suffix}{tail}");
+                    let around = prefix.len()..=(prefix.len() + mark.len() + suffix.len());
+                    let at = ends_at(sent.as_bytes()).expect("the tail ends it");
+                    for cut in around.clone() {
+                        let (first, second) = sent.as_bytes().split_at(cut);
+                        one_message(&[first, second], at);
+                        played += 1;
+                    }
+                    one_message(&sent.as_bytes().chunks(1).collect::<Vec<_>>(), at);
+                }
+            }
+        }
+    }
+    assert!(played > 3000, "{played}");
+}
+
+/// Plays content that ends `at` there: one message is read, and one answered; what follows are commands.
+fn one_message(segments: &[&[u8]], at: usize) {
+    let sent = segments.concat();
+    let (content, commands) = sent.split_at(at);
+    for stray_newlines in [StrayNewlines::Refuse, StrayNewlines::Normalize] {
+        let mut settings = Settings::new("mx.example.test");
+        settings.stray_newlines = stray_newlines;
+        let begun = b"HELO there\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\nDATA\r\n";
+        let mut session = Session::new(settings.clone(), &mut accept);
+        session.send(begun, &mut accept);
+        session.lines();
+        for segment in segments {
+            session.send(segment, &mut accept);
+        }
+        // The same commands without anything in front of them.
+        let mut other = Session::new(settings, &mut accept);
+        other.send(b"HELO there\r\n", &mut accept);
+        other.lines();
+        other.send(commands, &mut accept);
+        let (is_sound, normalized) = read(content);
+        let refused = !is_sound && stray_newlines == StrayNewlines::Refuse;
+        let mut replies = session.lines();
+        let first = replies.remove(0);
+        assert_eq!(first.starts_with("550 5.6.0 "), refused, "{}: {first}", sent.escape_ascii());
+        assert_eq!(first.starts_with("250 "), !refused, "{}: {first}", sent.escape_ascii());
+        assert_eq!(replies, other.lines(), "{}", sent.escape_ascii());
+        let kept: Vec<Vec<u8>> = (!refused).then_some(normalized).into_iter().chain(other.messages).collect();
+        assert_eq!(session.messages, kept, "{}", sent.escape_ascii());
+    }
+}
+
+/// An independent reading of content up to its end mark: whether every CR and LF in it is half of a CRLF, and what it is when
+/// each that is not becomes one.
+fn read(content: &[u8]) -> (bool, Vec<u8>) {
+    let text: Vec<char> = content.iter().copied().map(char::from).collect();
+    let text: String = text.into_iter().collect();
+    let text = text.strip_suffix(".\r\n").expect("the mark");
+    let lines: Vec<&str> = text.split("\r\n").map(|line| line.strip_prefix('.').unwrap_or(line)).collect();
+    let is_sound = !lines.iter().any(|line| line.contains(['\r', '\n']));
+    let whole = lines.iter().map(|line| line.replace(['\r', '\n'], "\r\n")).collect::<Vec<_>>().join("\r\n");
+    (is_sound, whole.chars().map(|c| u8::try_from(u32::from(c)).expect("an octet")).collect())
+}
+
 /// An independent reading of the rule: where the first CRLF.CRLF ends, the CRLF of DATA in front.
 fn ends_at(content: &[u8]) -> Option<usize> {
     let all = [b"\r\n", content].concat();

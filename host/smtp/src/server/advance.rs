@@ -92,7 +92,7 @@ impl Server {
                         return self.read(Patience::Command);
                     }
                     match self.take_line(AUTHENTICATION) {
-                        Some(Ok(_)) if self.deviates(true) => self.refuse(reply::unauthorized_pipelining()),
+                        Some(Ok(_)) if self.deviates(true, 0) => self.refuse(reply::unauthorized_pipelining()),
                         Some(Ok(line)) => match verb::auth::response(mechanism, &line) {
                             Ok(question) => return Due::Ask(Question::Response(question)),
                             Err(refusal) => self.refuse(refusal),
@@ -196,7 +196,9 @@ impl Server {
     fn dispatch(&mut self, command: Command) -> Result<Option<Question>, Refusal> {
         let verb = command.verb;
         let chunk = if verb == Verb::Bdat { Some(verb::bdat::parse(&command)?) } else { None };
-        if self.deviates(verb.ends_group()) {
+        // A chunk's own octets belong to its command.
+        let own = chunk.map_or(0, |chunk| chunk.size);
+        if self.deviates(verb.ends_group(), own) {
             return Err(reply::unauthorized_pipelining());
         }
         let junk = match verb {
@@ -252,9 +254,10 @@ impl Server {
         Ok(None)
     }
 
-    /// Whether the peer sent on where it had to wait, and that matters here.
-    fn deviates(&self, ends_group: bool) -> bool {
-        self.settings.refuse_unauthorized_pipelining && self.has_input() && (ends_group || !self.pipelines)
+    /// Whether the peer sent on where it had to wait, and that matters here; of what it sent, so many octets are no deviation.
+    fn deviates(&self, ends_group: bool, own: u64) -> bool {
+        let waiting = u64::try_from(self.input.octets().len()).unwrap_or(u64::MAX);
+        self.settings.refuse_unauthorized_pipelining && waiting > own && (ends_group || !self.pipelines)
     }
 
     /// Whether what was begun comes to its end without the peer's being told to go.

@@ -26,11 +26,13 @@ pub(crate) fn parse(command: &Command) -> Result<Chunk, Refusal> {
 pub(crate) fn check(server: &mut Server, chunk: Chunk) -> Option<Question> {
     let settings = server.settings();
     let protocol = settings.protocol;
+    // A message under way keeps what it began with.
+    let begun = server.transaction.as_ref().is_some_and(|transaction| transaction.content.is_some());
     let refusal = if server.is_locked() {
         reply::locked()
-    } else if settings.tls == Tls::Required {
+    } else if settings.tls == Tls::Required && !begun {
         reply::tls_first()
-    } else if !settings.keywords.chunking {
+    } else if !settings.keywords.chunking && !begun {
         reply::not_implemented()
     } else {
         match server.transaction.take() {

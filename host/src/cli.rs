@@ -5,8 +5,10 @@
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Termination;
+use std::str::FromStr;
 
 /// The variable that names the configuration where `--config` does not.
 pub const CONFIG_VARIABLE: &str = "PILLARBOX_CONFIG";
@@ -39,8 +41,8 @@ pub enum Command {
     ///
     /// Finds all that `serve` and `reload` would refuse: the configuration with its certificates, and each component
     /// with what it asks for. Shows each mistake with its line. Where there is none, shows which extension is granted
-    /// what on which listener. Binds no address and changes nothing.
-    Check(ConfigArgs),
+    /// what on which listener, or with --peer what holds for a client. Binds no address and changes nothing.
+    Check(CheckArgs),
 
     /// Work with extensions
     #[command(subcommand)]
@@ -77,6 +79,42 @@ pub enum ExtensionCommand {
         /// The component, a .wasm file
         file: PathBuf,
     },
+}
+
+/// What is checked, and what is shown of it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CheckArgs {
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Show each rule and limit that holds for a client at this address, with the place it was written at; `unknown` is
+    /// the client whose address nobody knows
+    #[arg(long, value_name = "ADDR")]
+    pub peer: Option<Peer>,
+    /// Show that of this listener alone
+    #[arg(long, value_name = "NAME", requires = "peer")]
+    pub listener: Option<String>,
+}
+
+/// A client that is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// One whose address is unknown: a proxy did not say it.
+    Unknown,
+    /// The one at this address.
+    Address(IpAddr),
+}
+
+impl FromStr for Peer {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Peer, &'static str> {
+        match text.parse() {
+            Ok(address) => Ok(Peer::Address(address)),
+            Err(_) if text == "unknown" => Ok(Peer::Unknown),
+            Err(_) => Err("write an address, as in 192.0.2.1 or 2001:db8::1, or `unknown`"),
+        }
+    }
 }
 
 /// Which configuration.
@@ -251,7 +289,19 @@ mod tests {
     fn commands_are_understood() {
         assert!(matches!(read("pillarbox serve").unwrap().command, Command::Serve(ConfigArgs { config: None })));
         let Command::Check(args) = read("pillarbox check --config x.toml").unwrap().command else { panic!() };
-        assert_eq!(args.choose(), ConfigChoice::File("x.toml".into()));
+        assert_eq!(args.config.choose(), ConfigChoice::File("x.toml".into()));
+        for (line, peer, listener) in [
+            ("pillarbox check --peer 10.0.0.1", Peer::Address([10, 0, 0, 1].into()), None),
+            (
+                "pillarbox check --peer ::1 --listener a",
+                Peer::Address(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])),
+                Some("a"),
+            ),
+            ("pillarbox check --peer unknown", Peer::Unknown, None),
+        ] {
+            let Command::Check(args) = read(line).unwrap().command else { panic!() };
+            assert_eq!((args.peer, args.listener.as_deref()), (Some(peer), listener));
+        }
         let Command::Status { server, json: true } = read("pillarbox status --json --socket s").unwrap().command else {
             panic!()
         };
@@ -273,6 +323,9 @@ mod tests {
             ("pillarbox sevre", Kind::InvalidSubcommand),
             ("pillarbox serve --confg x", Kind::UnknownArgument),
             ("pillarbox reload --config x --socket y", Kind::ArgumentConflict),
+            ("pillarbox check --peer mx.example.org", Kind::ValueValidation),
+            ("pillarbox check --peer 10.0.0.0/8", Kind::ValueValidation),
+            ("pillarbox check --listener a", Kind::MissingRequiredArgument),
             ("pillarbox extension inspect", Kind::MissingRequiredArgument),
         ] {
             let error = read(line).unwrap_err();

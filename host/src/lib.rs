@@ -12,12 +12,13 @@
 //! - [`run`] and [`report`]: what the binary does, and what it says of configurations and components; they name every room.
 //! - [`listener`]: sockets, and who is let in. [`extension`]: guests. [`control`]: the socket for orders.
 //! - [`session`]: one connection. [`delivery`]: messages on their way out.
-//! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes.
+//! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes. [`auth`]: users and their passwords.
 //! - [`config`]: what the operator wrote. [`observe`]: the log and the counters.
-//! - `pillarbox_smtp`: the protocol, a crate of its own.
+//! - `pillarbox_smtp` and `pillarbox_sasl`: the protocols, each a crate of its own.
 
 #![deny(unsafe_code)]
 
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod control;

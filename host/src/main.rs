@@ -1,6 +1,6 @@
 //! The binary `pillarbox`: reads the command line, does what it says, and turns what happened into an exit code.
 
-use pillarbox::cli::{Cli, Command, ConfigChoice, ExitCode, ExtensionCommand, ServerArgs};
+use pillarbox::cli::{CheckArgs, Cli, Command, ConfigChoice, ExitCode, ExtensionCommand, ServerArgs};
 use pillarbox::control::{self, AskError, Request, Response};
 use pillarbox::{observe, report, run};
 use std::path::Path;
@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     let cli = Cli::from_command_line(pillarbox::extension::RUNTIME);
     match cli.command {
         Command::Serve(args) => serve(args.choose()),
-        Command::Check(args) => check(&args.choose()),
+        Command::Check(args) => check(&args),
         Command::Extension(ExtensionCommand::Inspect { file }) => inspect(&file),
         Command::Reload(server) => ask(&server, Request::Reload, false),
         Command::Status { server, json } => ask(&server, Request::Status, json),
@@ -34,9 +34,9 @@ fn serve(choice: ConfigChoice) -> ExitCode {
     })
 }
 
-fn check(choice: &ConfigChoice) -> ExitCode {
+fn check(args: &CheckArgs) -> ExitCode {
     with_runtime(async {
-        match report::check(choice).await {
+        match report::check(args).await {
             Ok(text) => say(&text),
             Err(error) => complain(&*error, ExitCode::Refused),
         }

@@ -146,6 +146,8 @@ fn rfc5802_section_7_client_first() {
         assert_eq!(line(&begin(Mechanism::ScramSha256).respond(Some(first.as_bytes()))), expected, "{first:?}");
     }
     let long = "x".repeat(FIELD + 1);
+    let endless = format!("n,,n=user,r=x,y={}", "x".repeat(4 * FIELD));
+    assert_eq!(line(&begin(Mechanism::ScramSha256).respond(Some(endless.as_bytes()))), "malformed");
     for first in [format!("n,,n={long},r=x"), format!("n,,n=user,r={long}"), format!("n,a={long},n=user,r=x")] {
         assert_eq!(line(&begin(Mechanism::ScramSha256).respond(Some(first.as_bytes()))), "malformed");
     }

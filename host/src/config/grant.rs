@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::Problem;
 use super::reader::{Table, Value};
-use super::value::{parse_context_pattern, parse_header_pattern, parse_identity};
+use super::value::{parse_context_pattern, parse_header_pattern, parse_identity, parse_mechanism};
 use super::words::suggest;
 
 /// What an extension is granted on a listener. What is not here is not granted.
@@ -31,7 +31,7 @@ pub enum Granted {
     Denied,
     /// `true`: all of it.
     All,
-    /// A list: these fields, identities or header-name patterns. An empty one grants what needs no name.
+    /// A list: these fields, identities, mechanisms or header-name patterns. An empty one grants what needs no name.
     Names(Vec<String>),
     /// For the context: patterns of names, for each scope.
     Scoped {
@@ -138,7 +138,10 @@ impl Capability {
     /// Whether this version of the server serves it. One that is not served can be denied and not granted.
     pub fn served(self) -> bool {
         use Capability::*;
-        matches!(self, Session | Identity | ContextRead | ContextWrite | Authentication | EnvelopeRead | MessageRead)
+        matches!(
+            self,
+            Session | Identity | ContextRead | ContextWrite | Authentication | Credentials | EnvelopeRead | MessageRead
+        )
     }
 }
 
@@ -220,6 +223,7 @@ impl Granted {
             Capability::Session => named(value)?.each(|item| field(item, &SESSION_FIELDS)),
             Capability::Identity => named(value)?.each(|item| field(item, &IDENTITY_FIELDS)),
             Capability::Authentication => named(value)?.each(|item| item.parsed(parse_identity)),
+            Capability::Credentials => named(value)?.each(|item| item.parsed(parse_mechanism)),
             Capability::MessageRead => named(value)?.each(|item| item.parsed(parse_header_pattern)),
             Capability::ContextRead | Capability::ContextWrite => return Granted::read_scoped(value),
             // The others are granted whole or not at all.

@@ -1,19 +1,18 @@
-//! `[listener.NAME]`: addresses, TLS, rules, peer blocks and the ordered list of extensions.
+//! `[listener.NAME]`: addresses, what is spoken there, rules, peer blocks and the ordered list of extensions.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::de::DeValue;
 
+use super::explain::Written;
 use super::reader::{Table, Value};
 use super::rules::RulesPart;
 use super::value::{Mistake, check_placeholders, is_name, parse_address, parse_network};
 use super::{
-    Auth, ClientName, Esmtp, Limits, LimitsPart, Place, Problem, Protocol, Proxy, Relay, RelayPart, Rules, Use,
+    Auth, ClientName, Esmtp, Limits, LimitsPart, Place, Problem, Protocol, Proxy, Relay, RelayPart, Rules, Tls, Use,
 };
 
 /// One `[listener.NAME]`.
@@ -47,6 +46,8 @@ pub struct Listener {
     pub extensions: Vec<Use>,
     /// What becomes of a CR or LF that stands alone in a message.
     pub stray_newlines: StrayNewlines,
+    /// Where each of the rules was written.
+    pub(super) written: Written,
 }
 
 impl Listener {
@@ -81,89 +82,6 @@ pub struct PeerBlock {
     pub limits: LimitsPart,
 }
 
-/// Whether and how sessions are encrypted.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// When TLS begins.
-    pub mode: TlsMode,
-    /// The first is the default, the others are chosen by the server name the client asks for (SNI). Empty exactly when
-    /// the mode is off.
-    pub certificates: Vec<Certificate>,
-    /// Whether clients are asked for a certificate of theirs.
-    pub clients: TlsClients,
-    /// Who must have signed it: files of PEM certificates. Absolute.
-    pub client_authorities: Vec<PathBuf>,
-    /// How long a handshake may take, the wait for a place included.
-    pub handshake_timeout: Duration,
-    /// Handshakes at a time.
-    pub handshakes: u32,
-    /// Where `tls` stands in the text, or the listener's name where there is none.
-    pub place: Place,
-}
-
-impl Default for Tls {
-    fn default() -> Tls {
-        Tls {
-            mode: TlsMode::Off,
-            certificates: Vec::new(),
-            clients: TlsClients::Off,
-            client_authorities: Vec::new(),
-            handshake_timeout: Duration::from_secs(30),
-            handshakes: 256,
-            place: Place::default(),
-        }
-    }
-}
-
-/// Whether clients are asked for a certificate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsClients {
-    /// They are not.
-    #[default]
-    Off,
-    /// They are, and whatever they have is taken; whether it is verified is known afterwards.
-    Optional,
-    /// Without one that is verified the handshake fails.
-    Required,
-}
-
-/// When TLS begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsMode {
-    /// Never.
-    #[default]
-    Off,
-    /// When the client says STARTTLS.
-    Starttls,
-    /// When the client says STARTTLS, without which it gets no further.
-    Required,
-    /// With the first octet.
-    Implicit,
-}
-
-impl TlsMode {
-    /// The word for it in `tls.mode`.
-    pub fn name(self) -> &'static str {
-        match self {
-            TlsMode::Off => "off",
-            TlsMode::Starttls => "starttls",
-            TlsMode::Required => "required",
-            TlsMode::Implicit => "implicit",
-        }
-    }
-}
-
-/// A certificate chain with its private key, both PEM files.
-#[derive(Clone, Debug)]
-pub struct Certificate {
-    /// The chain, the server's own certificate first. Absolute.
-    pub chain: PathBuf,
-    /// The private key. Absolute.
-    pub key: PathBuf,
-    /// Where it stands in the text.
-    pub place: Place,
-}
-
 /// What becomes of a CR or LF that stands alone in a message. Whatever it is, only CR LF ends a line or a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StrayNewlines {
@@ -188,10 +106,18 @@ impl Listener {
         check_name("a listener", value);
         let mut table = value.table()?;
         let address = read_address(&mut table, value.name, addresses);
+        let protocol = Protocol::read(&mut table);
+        check_ports(&table, protocol, &address);
+        let esmtp = Esmtp::read(&mut table);
         let tls = Tls::read(&mut table);
+        let auth = Auth::read(&mut table, tls.as_ref());
+        let proxy = Proxy::read(&mut table);
+        let client_name = ClientName::read(&mut table);
         let banner = table.take("banner").and_then(|value| value.parsed(|text| parse_banner(text, hostname)));
         let own = RulesPart::read(&mut table);
-        let peers = table.take("peer").map(read_peers).unwrap_or_default();
+        let mut written = Written::default();
+        written.note(None, &own);
+        let peers = table.take("peer").map(|value| read_peers(value, &mut written)).unwrap_or_default();
         let uses = table.take("extension").and_then(|value| value.each(|item| Use::read(item, extensions)));
         let stray_newlines = table.take("stray-newlines").and_then(|value| {
             value.choice(&[("refuse", StrayNewlines::Refuse), ("normalize", StrayNewlines::Normalize)])
@@ -199,13 +125,13 @@ impl Listener {
         let listener = Listener {
             name: value.name.to_owned(),
             place: value.key,
-            address,
-            protocol: Protocol::default(),
-            esmtp: Esmtp::default(),
-            tls,
-            auth: Auth::default(),
-            proxy: None,
-            client_name: ClientName::default(),
+            address: address.into_iter().map(|(address, _)| address).collect(),
+            protocol,
+            esmtp,
+            tls: tls.unwrap_or_default(),
+            auth,
+            proxy,
+            client_name,
             banner: banner.unwrap_or_else(|| format!("{hostname} ESMTP Pillarbox")),
             rules: Rules {
                 relay: Relay::default().with(&own.relay),
@@ -215,6 +141,7 @@ impl Listener {
             peers,
             extensions: uses.unwrap_or_default(),
             stray_newlines: stray_newlines.unwrap_or_default(),
+            written,
         };
         listener.check_uses(&table);
         table.finish();
@@ -242,7 +169,15 @@ pub(super) fn check_name(what: &str, value: Value<'_>) {
     }
 }
 
-fn read_address<'a>(table: &mut Table<'a>, name: &'a str, addresses: &mut Addresses<'a>) -> Vec<SocketAddr> {
+/// RFC 2033 section 5: LMTP is never spoken on the port at which everybody expects SMTP.
+fn check_ports(table: &Table<'_>, protocol: Protocol, addresses: &[(SocketAddr, Place)]) {
+    for (_, place) in addresses.iter().filter(|(address, _)| protocol == Protocol::Lmtp && address.port() == 25) {
+        let problem = Problem::at(*place, "LMTP cannot be spoken on port 25");
+        table.note(problem.help("choose another port, as in \"127.0.0.1:24\""));
+    }
+}
+
+fn read_address<'a>(table: &mut Table<'a>, name: &'a str, addresses: &mut Addresses<'a>) -> Vec<(SocketAddr, Place)> {
     let Some(value) = table.require("address", "[\"127.0.0.1:2525\"]") else {
         return Vec::new();
     };
@@ -265,7 +200,7 @@ fn read_address<'a>(table: &mut Table<'a>, name: &'a str, addresses: &mut Addres
         }
         addresses.push((*address, name));
     }
-    own.into_iter().map(|(address, _)| address).collect()
+    own
 }
 
 /// Whether the system refuses to listen on both: they are equal, or one is every address of the other's family. Port 0
@@ -292,7 +227,7 @@ fn parse_banner(text: &str, hostname: &str) -> Result<String, Mistake> {
     Ok(banner)
 }
 
-fn read_peers(value: Value<'_>) -> Vec<PeerBlock> {
+fn read_peers(value: Value<'_>, written: &mut Written) -> Vec<PeerBlock> {
     let mut peers: Vec<PeerBlock> = Vec::new();
     for value in value.named_tables("[listener.NAME.peer.\"NETWORK\"]") {
         if ["relay", "context", "limits"].contains(&value.name) {
@@ -304,7 +239,7 @@ fn read_peers(value: Value<'_>) -> Vec<PeerBlock> {
         let Some(mut table) = value.table() else {
             continue;
         };
-        let RulesPart { relay, context, limits } = RulesPart::read(&mut table);
+        let part = RulesPart::read(&mut table);
         table.finish();
         let Some(network) = network else {
             continue;
@@ -312,58 +247,10 @@ fn read_peers(value: Value<'_>) -> Vec<PeerBlock> {
         if peers.iter().any(|block| block.network == network) {
             value.note(Problem::at(value.key, format!("the network `{network}` has two peer blocks")));
         }
+        written.note(Some(network), &part);
+        let RulesPart { relay, context, limits, .. } = part;
         peers.push(PeerBlock { network, relay, context, limits });
     }
     peers.sort_by_key(|block| (Reverse(block.network.prefix_len()), block.network));
     peers
-}
-
-impl Tls {
-    fn read(listener: &mut Table<'_>) -> Tls {
-        let off = Tls { place: listener.place, ..Tls::default() };
-        let Some(value) = listener.take("tls") else {
-            return off;
-        };
-        let Some(mut table) = value.table() else {
-            return off;
-        };
-        let mode = table.take("mode");
-        let certificates = table.take("certificates");
-        table.finish();
-        let chosen = mode.map_or(Some(TlsMode::Off), |mode| mode.choice(&TLS_MODES));
-        let pairs = certificates.map_or(Some(Vec::new()), |value| value.each(Certificate::read));
-        // Whether mode and certificates fit each other can be said when both were read.
-        if let (Some(chosen), Some(pairs)) = (chosen, &pairs) {
-            let written = certificates.filter(|value| !matches!(value.raw, DeValue::Array(items) if items.is_empty()));
-            match (chosen, written) {
-                (TlsMode::Off, Some(certificates)) if !pairs.is_empty() => certificates.note(
-                    Problem::at(certificates.key, "certificates without TLS")
-                        .help("add `tls.mode = \"starttls\"`, \"required\" or \"implicit\", or leave them out"),
-                ),
-                (TlsMode::Starttls | TlsMode::Required | TlsMode::Implicit, None) => value.note(
-                    Problem::at(mode.map_or(value.key, |mode| mode.place), "TLS without a certificate")
-                        .help("add `tls.certificates = [{ chain = \"tls/cert.pem\", key = \"tls/key.pem\" }]`"),
-                ),
-                _ => {}
-            }
-        }
-        Tls { mode: chosen.unwrap_or_default(), certificates: pairs.unwrap_or_default(), place: value.key, ..off }
-    }
-}
-
-const TLS_MODES: [(&str, TlsMode); 4] = [
-    ("off", TlsMode::Off),
-    ("starttls", TlsMode::Starttls),
-    ("required", TlsMode::Required),
-    ("implicit", TlsMode::Implicit),
-];
-
-impl Certificate {
-    fn read(value: Value<'_>) -> Option<Certificate> {
-        let mut table = value.table()?;
-        let chain = table.require("chain", "\"tls/cert.pem\"").and_then(Value::path);
-        let key = table.require("key", "\"tls/key.pem\"").and_then(Value::path);
-        table.finish();
-        Some(Certificate { chain: chain?, key: key?, place: value.place })
-    }
 }

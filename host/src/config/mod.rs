@@ -5,9 +5,12 @@
 //! granted, a missing `peers`) is judged by `extension`, which finds the places to point at in the values. Nor does it
 //! open, bind or read anything a configuration names.
 
+mod auth;
 mod domain;
+mod explain;
 mod extension;
 mod grant;
+mod identity;
 mod limits;
 mod listener;
 mod problem;
@@ -18,20 +21,25 @@ mod rules;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod uses;
 mod value;
 mod words;
 
+pub use auth::{Auth, External, Mechanism};
 pub use domain::DomainPattern;
+pub use explain::{Explained, Provenance};
 pub use extension::{Component, Extension, ExtensionLimits, ExtensionLimitsPart, OnFailure, STOCK, Setting};
 pub use grant::{Capability, Grant, Granted};
+pub use identity::{ClientName, Dns, Proxy};
 pub use limits::{Limits, LimitsPart, Manners};
-pub use listener::{Certificate, Listener, PeerBlock, StrayNewlines, Tls, TlsClients, TlsMode};
+pub use listener::{Listener, PeerBlock, StrayNewlines};
 pub use problem::{Place, Problem, Problems, Source};
-pub use protocol::{Auth, ClientName, Dns, Esmtp, External, Mechanism, Protocol, Proxy};
+pub use protocol::{Esmtp, Protocol};
 pub use route::{MaildirPath, Route, Target};
 pub use rules::{Relay, RelayPart, Rules};
 pub use server::{Instances, Level, Log, LogFormat, Server};
+pub use tls::{Certificate, Tls, TlsClients, TlsMode};
 pub use uses::{Trust, Use, Verdicts};
 
 use std::collections::BTreeMap;
@@ -109,6 +117,7 @@ impl Config {
     fn read(mut root: Table<'_>, source: &Arc<Source>) -> Option<Config> {
         let server = Server::read(&mut root);
         let log = Log::read(&mut root);
+        let dns = Dns::read(&mut root);
         let extensions = root.take("extension").map(|value| value.named_tables("[extension.NAME]")).unwrap_or_default();
         // One that is defined wrongly is defined all the same: who uses it makes no second mistake.
         let defined = extensions.iter().map(|value| value.name).collect::<Vec<_>>();
@@ -131,7 +140,6 @@ impl Config {
 
         let routes = root.take("route").map(read_routes).unwrap_or_default();
         root.finish();
-        let dns = Dns::default();
         Some(Config {
             source: Arc::clone(source),
             server: server?,

@@ -40,6 +40,13 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The line `place` begins in, from 1.
+    pub fn line(&self, place: Place) -> usize {
+        Line::of(&self.text, place).number
+    }
+}
+
 /// A stretch of the text: octet offsets, the end excluded.
 ///
 /// Two readings of one configuration differ in their places as soon as a comment grows; values that hold a place

@@ -1,14 +1,9 @@
-//! What a listener speaks: the protocol, the keywords of its EHLO, logins, and what is asked about the other end before a
-//! word is said.
+//! What a listener speaks: the protocol, and which keywords of its own the server announces and serves.
 //!
-//! The room does not know how any of it is done.
+//! The room does not know what any of them does.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use ipnet::IpNet;
-
-use super::Place;
+use super::Problem;
+use super::reader::{Table, Value};
 
 /// The protocol of a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +15,24 @@ pub enum Protocol {
     Lmtp,
 }
 
+impl Protocol {
+    /// The word for it in `protocol`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Smtp => "smtp",
+            Protocol::Lmtp => "lmtp",
+        }
+    }
+
+    /// `protocol` of a listener.
+    pub(super) fn read(listener: &mut Table<'_>) -> Protocol {
+        let chosen = listener.take("protocol").and_then(|value| value.choice(&PROTOCOLS));
+        chosen.unwrap_or_default()
+    }
+}
+
+const PROTOCOLS: [(&str, Protocol); 2] = [("smtp", Protocol::Smtp), ("lmtp", Protocol::Lmtp)];
+
 /// `esmtp`: the keywords of the server's own that are announced and served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
@@ -29,8 +42,10 @@ pub struct Esmtp {
     pub size: bool,
     pub eight_bit_mime: bool,
     pub enhanced_status_codes: bool,
+    /// Never without `eight_bit_mime` (RFC 6531 section 3.1, 3).
     pub smtputf8: bool,
     pub chunking: bool,
+    /// Never without `chunking` (RFC 3030 section 3).
     pub binarymime: bool,
     pub dsn: bool,
     pub limits: bool,
@@ -56,72 +71,45 @@ impl Default for Esmtp {
     }
 }
 
-/// `auth`: who may log in, and how.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Auth {
-    /// The file of users. Absolute.
-    pub users: Option<PathBuf>,
-    /// Where it stands in the text.
-    pub users_place: Place,
-    /// The mechanisms that may be offered; none: all that can work.
-    pub mechanisms: Option<Vec<Mechanism>>,
-    /// AUTH is offered in the clear, too.
-    pub without_tls: bool,
-    /// What of a client certificate is the user's name at EXTERNAL.
-    pub external: External,
-}
-
-/// A SASL mechanism the server speaks itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "each is the mechanism of its name")]
-pub enum Mechanism {
-    Plain,
-    Login,
-    ScramSha256,
-    ScramSha256Plus,
-    External,
-}
-
-/// What of a client certificate is the user's name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum External {
-    /// The common name of its subject.
-    #[default]
-    CommonName,
-    /// Its first e-mail address (subjectAltName).
-    Email,
-}
-
-/// `proxy`: the PROXY header that stands before everything else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proxy {
-    /// Who must send one. Connections from elsewhere are clients like any other.
-    pub from: Vec<IpNet>,
-    /// How long it may take.
-    pub timeout: Duration,
-}
-
-/// `client-name`: whether the name of a client is looked up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientName {
-    /// It is not.
-    #[default]
-    Off,
-    /// It is, and is known only where the name leads back to the address.
-    Verified,
-}
-
-/// `[dns]`: who is asked for names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dns {
-    /// Name servers; none: those of the system.
-    pub servers: Vec<std::net::SocketAddr>,
-    /// How long one question may take.
-    pub timeout: Duration,
-}
-
-impl Default for Dns {
-    fn default() -> Dns {
-        Dns { servers: Vec::new(), timeout: Duration::from_secs(5) }
+impl Esmtp {
+    /// `esmtp` of a listener.
+    pub(super) fn read(listener: &mut Table<'_>) -> Esmtp {
+        let Some(mut table) = listener.table("esmtp") else {
+            return Esmtp::default();
+        };
+        let mut switch = |key| table.take(key).and_then(|value| Some((value.boolean()?, value)));
+        let on = |switch: Option<(bool, Value<'_>)>| switch.is_none_or(|(on, _)| on);
+        let pipelining = on(switch("pipelining"));
+        let size = on(switch("size"));
+        let eight_bit_mime = on(switch("8bitmime"));
+        let enhanced_status_codes = on(switch("enhancedstatuscodes"));
+        let smtputf8 = switch("smtputf8");
+        let chunking = on(switch("chunking"));
+        let binarymime = switch("binarymime");
+        let esmtp = Esmtp {
+            pipelining,
+            size,
+            eight_bit_mime,
+            enhanced_status_codes,
+            smtputf8: eight_bit_mime && on(smtputf8),
+            chunking,
+            binarymime: chunking && on(binarymime),
+            dsn: on(switch("dsn")),
+            limits: on(switch("limits")),
+            help: on(switch("help")),
+            vrfy: on(switch("vrfy")),
+        };
+        // Who switches the base off means what stands on it as well, unless he says the contrary.
+        for (base, switched_on, dependent) in
+            [("8bitmime", eight_bit_mime, smtputf8), ("chunking", chunking, binarymime)]
+        {
+            if let Some((true, value)) = dependent.filter(|_| !switched_on) {
+                let message = format!("`esmtp.{}` without `esmtp.{base}`", value.name);
+                let help = format!("whoever is told of the one relies on the other: leave out `esmtp.{base} = false`");
+                value.note(Problem::at(value.place, message).help(help));
+            }
+        }
+        table.finish();
+        esmtp
     }
 }

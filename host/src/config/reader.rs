@@ -87,6 +87,11 @@ impl<'a> Table<'a> {
         self.entries.iter().map(move |(name, value)| Value::new(name.get_ref(), name.span().into(), value, reading))
     }
 
+    /// Every key that was written, with its place, whether or not it was asked for.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&'a str, Place)> {
+        self.entries.keys().map(|name| (name.get_ref().as_ref(), name.span().into()))
+    }
+
     /// Every key was asked for by now: what is left is unknown.
     pub(super) fn finish(mut self) {
         let unknown = self.entries.iter().filter(|(name, _)| !self.asked.iter().any(|asked| asked == name.get_ref()));
@@ -236,6 +241,12 @@ impl<'a> Value<'a> {
             _ => return self.mistyped("a size such as \"16MiB\""),
         };
         self.within(octets, &range, |octets| show_size(*octets))
+    }
+
+    /// Octets, as [`Value::size`] takes them, for what is kept in fewer bits.
+    pub(super) fn octets(self, range: RangeInclusive<u32>) -> Option<u32> {
+        let wide = range.start().to_owned().into()..=range.end().to_owned().into();
+        self.size(wide).and_then(|octets| u32::try_from(octets).ok())
     }
 
     /// A time, as a string with a unit.

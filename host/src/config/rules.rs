@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::reader::{Table, Value};
 use super::value::{is_context_name, parse_domain_pattern, parse_network};
-use super::{DomainPattern, Limits, LimitsPart, Problem};
+use super::{DomainPattern, Limits, LimitsPart, Place, Problem};
 
 /// What holds for one client, every value filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,15 +58,22 @@ pub(super) struct RulesPart {
     pub(super) relay: RelayPart,
     pub(super) context: BTreeMap<String, String>,
     pub(super) limits: LimitsPart,
+    /// Where each key stands, by its whole name as in "limits.recipients".
+    pub(super) places: BTreeMap<String, Place>,
 }
 
 impl RulesPart {
     pub(super) fn read(table: &mut Table<'_>) -> RulesPart {
-        RulesPart {
-            relay: table.table("relay").map(RelayPart::read).unwrap_or_default(),
-            context: table.table("context").map(read_context).unwrap_or_default(),
-            limits: table.table("limits").map(LimitsPart::read).unwrap_or_default(),
-        }
+        let mut places = BTreeMap::new();
+        let mut part = |name: &'static str| {
+            let part = table.table(name)?;
+            places.extend(part.keys().map(|(key, place)| (format!("{name}.{key}"), place)));
+            Some(part)
+        };
+        let relay = part("relay").map(RelayPart::read).unwrap_or_default();
+        let context = part("context").map(read_context).unwrap_or_default();
+        let limits = part("limits").map(LimitsPart::read).unwrap_or_default();
+        RulesPart { relay, context, limits, places }
     }
 }
 

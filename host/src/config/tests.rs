@@ -62,6 +62,19 @@ fn good_and_shipped_configurations_are_accepted() {
     }
 }
 
+/// Who sends mail to anywhere has logged in, and logins are taken under TLS alone.
+#[test]
+fn submission_takes_mail_from_users_under_tls_alone() {
+    let config = Config::parse(source(&repository("config/submission.toml"))).unwrap();
+    let modes = config.listeners.values().map(|listener| (listener.address[0].port(), listener.tls.mode));
+    assert_eq!(modes.collect::<Vec<_>>(), [(587, TlsMode::Required), (465, TlsMode::Implicit)]);
+    for listener in config.listeners.values() {
+        let Relay { domains, hosts, authenticated } = &listener.rules.relay;
+        assert!(domains.is_empty() && hosts.is_empty() && *authenticated && listener.peers.is_empty());
+        assert!(listener.auth.users.is_some() && !listener.auth.without_tls);
+    }
+}
+
 /// What a key in the embedded default looks like when it is commented out: no blank behind the `#`.
 fn uncommented(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix('#') {
@@ -96,6 +109,13 @@ fn embedded_default_shows_the_defaults() {
     assert_eq!(local.tls.mode, TlsMode::default());
     assert_eq!(local.banner, "localhost ESMTP Pillarbox");
     assert_eq!(local.stray_newlines, StrayNewlines::default());
+    assert_eq!((local.protocol, local.esmtp, local.client_name), Default::default());
+    assert_eq!(shown.dns, Dns::default());
+    let (tls, off) = (&shown.listeners["submission"].tls, Tls::default());
+    assert_eq!((tls.handshake_timeout, tls.handshakes), (off.handshake_timeout, off.handshakes));
+    let (auth, none) = (&shown.listeners["submission"].auth, Auth::default());
+    assert_eq!((auth.without_tls, auth.external), (none.without_tls, none.external));
+    assert_eq!(shown.listeners["submission"].proxy.as_ref().unwrap().timeout, Duration::from_secs(5));
     assert_eq!(local.extensions[0].trust, Trust::default());
     assert_eq!(local.extensions[0].verdicts, Verdicts::default());
     assert_eq!(local.extensions[4].extension, "always-allow");
@@ -111,9 +131,14 @@ zzzzzzzzzzzz = 1
 instances.zzzzzzzzzzzz = 1
 [log]
 zzzzzzzzzzzz = 1
+[dns]
+zzzzzzzzzzzz = 1
 [listener.a]
 zzzzzzzzzzzz = 1
 tls = { zzzzzzzzzzzz = 1, certificates = [{ zzzzzzzzzzzz = 1 }] }
+auth.zzzzzzzzzzzz = 1
+esmtp.zzzzzzzzzzzz = 1
+proxy.zzzzzzzzzzzz = 1
 relay.zzzzzzzzzzzz = 1
 limits.zzzzzzzzzzzz = 1
 peer."10.0.0.0/8" = { zzzzzzzzzzzz = 1 }
@@ -280,6 +305,62 @@ fn values_are_resolved() {
 
     assert_eq!(config.routes[0].to.to_string(), "maildir:/etc/pillarbox/mail/{domain}/{local}");
     assert!(config.routes[0].matches("EXAMPLE.org") && !config.routes[0].matches("a.example.org"));
+}
+
+#[test]
+fn values_at_the_door_are_resolved() {
+    let config = Config::parse(source(&repository("tests/configurations/good/everything-at-the-door.toml"))).unwrap();
+    let servers = config.dns.servers.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(servers, ["127.0.0.1:5353", "[::1]:53", "192.0.2.53:53", "[2001:db8::53]:53"]);
+    assert_eq!(config.dns.timeout, Duration::from_secs(2));
+
+    let door = &config.listeners["submission"];
+    // What stands on a keyword that is off is off with it.
+    let esmtp =
+        Esmtp { pipelining: true, size: true, eight_bit_mime: false, enhanced_status_codes: false, ..door.esmtp };
+    assert_eq!(door.esmtp, esmtp);
+    assert_eq!(
+        [door.esmtp.smtputf8, door.esmtp.chunking, door.esmtp.binarymime, door.esmtp.dsn, door.esmtp.limits],
+        [false; 5]
+    );
+    assert!(!door.esmtp.help && !door.esmtp.vrfy);
+    assert_eq!((door.tls.clients, door.tls.handshakes), (TlsClients::Required, 32));
+    assert_eq!(door.tls.handshake_timeout, Duration::from_secs(10));
+    assert_eq!(door.tls.client_authorities, [Path::new("/etc/pillarbox/ca.pem"), Path::new("/etc/other.pem")]);
+    assert_eq!(door.auth.users.as_deref(), Some(Path::new("/etc/pillarbox/users")));
+    let names = door.auth.mechanisms.iter().flatten().map(|mechanism| mechanism.name()).collect::<Vec<_>>();
+    assert_eq!(names, ["PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL"]);
+    assert_eq!((door.auth.without_tls, door.auth.external), (true, External::Email));
+    let place = door.auth.users_place;
+    assert_eq!(&config.source.text[place.start..place.end], "\"users\"");
+    let proxy = door.proxy.as_ref().unwrap();
+    let from = proxy.from.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        (from, proxy.timeout),
+        (vec!["10.0.0.0/8".to_owned(), "2001:db8::1/128".to_owned()], Duration::from_secs(1))
+    );
+    assert_eq!(door.client_name, ClientName::Verified);
+
+    let own = Limits {
+        connections_per_address: 3,
+        messages: 0,
+        errors: 5,
+        data_rate: 1024,
+        early_talk: Manners::Refuse,
+        ..Limits::default()
+    };
+    assert_eq!(door.rules.limits, own);
+    let inside = door.rules_for(Some("10.1.2.3".parse().unwrap())).limits;
+    let banner_delay = Duration::from_secs(2);
+    let unauthorized_pipelining = Manners::Refuse;
+    assert_eq!(inside, Limits { connections_per_address: 0, banner_delay, unauthorized_pipelining, ..own });
+    let granted = door.extensions[0].grant.entry(Capability::Credentials);
+    assert_eq!(granted, Some(&Granted::Names(vec!["OAUTHBEARER".to_owned(), "XOAUTH2".to_owned()])));
+
+    assert_eq!(config.listeners["lmtp"].protocol, Protocol::Lmtp);
+    assert!(!config.listeners["lmtp"].esmtp.binarymime && config.listeners["lmtp"].esmtp.smtputf8);
+    assert_eq!(config.listeners["optional"].tls.clients, TlsClients::Optional);
+    assert_eq!(config.listeners["optional"].auth, Auth::default());
 }
 
 /// A listener can tighten what an extension may take, never widen it.

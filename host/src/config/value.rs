@@ -156,6 +156,19 @@ pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Mistake> {
     }
 }
 
+/// A name server: an address, with port 53 where none is named.
+pub(super) fn parse_name_server(text: &str) -> Result<SocketAddr, Mistake> {
+    let address = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53)).or_else(|_| text.parse());
+    let mistake = || Mistake::new(format!("`{text}` is no address of a name server"));
+    match address {
+        Ok(address) if address.port() == 0 || address.ip().is_unspecified() => Err(mistake()),
+        Ok(address) => Ok(SocketAddr::new(address.ip().to_canonical(), address.port())),
+        Err(_) => {
+            Err(mistake().help("write an address, as in \"192.0.2.53\", or one with a port, as in \"127.0.0.1:5353\""))
+        }
+    }
+}
+
 /// The name of a host, in lower case.
 pub(super) fn parse_hostname(text: &str) -> Result<String, Mistake> {
     let mistake = || Mistake::new(format!("`{text}` is no host name"));
@@ -251,6 +264,20 @@ pub(super) fn parse_identity(text: &str) -> Result<String, Mistake> {
             .help("`true` covers every identity"));
     }
     Ok(text.to_owned())
+}
+
+/// The name of a SASL mechanism (RFC 4422 section 3.1).
+pub(super) fn parse_mechanism(text: &str) -> Result<String, Mistake> {
+    let octet = |octet: u8| octet.is_ascii_uppercase() || octet.is_ascii_digit() || matches!(octet, b'_' | b'-');
+    let is_mechanism = |text: &str| (1..=20).contains(&text.len()) && text.bytes().all(octet);
+    if is_mechanism(text) {
+        return Ok(text.to_owned());
+    }
+    let mistake = Mistake::new(format!("`{text}` is no name of a mechanism"));
+    Err(match Some(text.to_ascii_uppercase()).filter(|meant| is_mechanism(meant)) {
+        Some(meant) => mistake.help(format!("did you mean `{meant}`?")),
+        None => mistake.help("write 1 to 20 upper-case letters, digits, `-`, `_`, as in \"XOAUTH2\""),
+    })
 }
 
 /// Sixty-four hexadecimal digits.

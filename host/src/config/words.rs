@@ -9,7 +9,8 @@ pub(super) fn nearest<'a>(wrong: &str, words: impl IntoIterator<Item = &'a str>)
     let distance = |word: &str| {
         // Half a word, or a word with something around it, is near as well.
         let part = (word.len() > 3 && wrong.contains(word)) || (wrong.len() > 3 && word.starts_with(&wrong));
-        if part { near } else { strsim::osa_distance(&wrong, word) }
+        let edits = strsim::osa_distance(&wrong, word);
+        if part { edits.min(near) } else { edits }
     };
     words
         .into_iter()

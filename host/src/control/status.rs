@@ -37,6 +37,8 @@ pub struct Status {
     pub last_reload: Option<ReloadStatus>,
     /// The certificates in use.
     pub certificates: Vec<CertificateStatus>,
+    /// Why what is in the files of certificates is not in use, by listener.
+    pub renewal_errors: BTreeMap<String, String>,
 }
 
 /// A listener.
@@ -84,7 +86,8 @@ pub struct ReloadStatus {
 }
 
 /// A certificate in use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CertificateStatus {
     /// The listener's name.
     pub listener: String,
@@ -92,6 +95,8 @@ pub struct CertificateStatus {
     pub chain: String,
     /// When it expires, RFC 3339 in UTC.
     pub not_after: String,
+    /// Whole days until then; negative when it has expired.
+    pub days_left: i64,
     /// `good`, `ageing`, `early` or `expired`.
     pub standing: String,
 }
@@ -121,8 +126,13 @@ impl fmt::Display for Status {
         )?;
         table(
             f,
-            ["CERTIFICATE", "LISTENER", "EXPIRES", "STANDING"],
+            ["CERTIFICATE", "LISTENER", "EXPIRES", "DAYS", "STANDING"],
             self.certificates.iter().map(CertificateStatus::row),
+        )?;
+        table(
+            f,
+            ["NOT RENEWED", "ERROR"],
+            self.renewal_errors.iter().map(|(listener, error)| [listener.clone(), error.clone()]),
         )
     }
 }
@@ -152,8 +162,14 @@ impl ExtensionStatus {
 }
 
 impl CertificateStatus {
-    fn row(&self) -> [String; 4] {
-        [self.chain.clone(), self.listener.clone(), self.not_after.clone(), self.standing.clone()]
+    fn row(&self) -> [String; 5] {
+        [
+            self.chain.clone(),
+            self.listener.clone(),
+            self.not_after.clone(),
+            self.days_left.to_string(),
+            self.standing.clone(),
+        ]
     }
 }
 
@@ -247,8 +263,13 @@ mod tests {
                 listener: "edge".to_owned(),
                 chain: "/etc/pillarbox/cert.pem".to_owned(),
                 not_after: "2027-01-01T00:00:00.000Z".to_owned(),
+                days_left: 39,
                 standing: "ageing".to_owned(),
             }],
+            renewal_errors: BTreeMap::from([(
+                "edge".to_owned(),
+                "cannot use x\u{1b}[2J: it cannot be read".to_owned(),
+            )]),
         };
         let expected = r"pillarbox 0.1.0, up 3d 4h
 configuration  /etc/pillarbox/pillarbox.toml, generation 7
@@ -265,8 +286,11 @@ old       1         none, it is gone
 EXTENSION  LISTENER  GENERATION  INSTANCES  CALLS  FAILURES        DENIALS  DIGEST
 xclient    edge      6           2          98765  trap 2, wall 1  none     0123456789ab
 
-CERTIFICATE              LISTENER  EXPIRES                   STANDING
-/etc/pillarbox/cert.pem  edge      2027-01-01T00:00:00.000Z  ageing
+CERTIFICATE              LISTENER  EXPIRES                   DAYS  STANDING
+/etc/pillarbox/cert.pem  edge      2027-01-01T00:00:00.000Z  39    ageing
+
+NOT RENEWED  ERROR
+edge         cannot use x\u001b[2J: it cannot be read
 ";
         assert_eq!(status.to_string(), expected);
     }

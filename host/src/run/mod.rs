@@ -9,7 +9,7 @@ mod users;
 
 pub use prepare::{Prepared, Refused, control_socket, prepare, read};
 
-use crate::auth::{Attempts, Hashing};
+use crate::auth::{Attempts, Hashing, Users};
 use crate::cli::ConfigChoice;
 use crate::config::{self, Config, LogFormat};
 use crate::control::{BoxFuture, Control, ControlError, Operator, ReloadStatus, SOCKET, Status};
@@ -150,6 +150,7 @@ impl Server {
             spool: spool.clone(),
             counters: counters.clone(),
             attempts: Attempts::new(),
+            nobody: Arc::new(Users::none().map_err(|error| StartError::System("random octets", error.into()))?),
             hashing: Hashing::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
         };
         let server = Arc::new(Server {
@@ -252,7 +253,7 @@ impl Server {
     }
 
     async fn reload_now(&self) -> Result<String, Refused> {
-        let mut prepared = prepare(&self.choice, &self.runtime).await?;
+        let prepared = prepare(&self.choice, &self.runtime).await?;
         let (old, old_rows, old_tls) = {
             let serving = self.serving();
             (serving.config.clone(), serving.rows.clone(), serving.tls.clone())
@@ -263,10 +264,10 @@ impl Server {
         if prepared.config.server.instances != old.server.instances {
             return Err(Refused::Restart("server.instances"));
         }
-        for (name, acceptor) in &mut prepared.tls {
+        for (name, acceptor) in &prepared.tls {
             match old_tls.get(name) {
                 // The same certificates: tickets that clients hold stay good.
-                Some(before) if before.fingerprint() == acceptor.fingerprint() => *acceptor = before.clone(),
+                Some(before) if before.fingerprint() == acceptor.fingerprint() => acceptor.inherit(before),
                 // Starting with an expired certificate is better than not starting; changing to one is a mistake.
                 _ => refuse_expired(acceptor)?,
             }

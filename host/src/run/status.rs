@@ -46,13 +46,18 @@ impl Server {
         });
         let now = SystemTime::now();
         let certificates = serving.tls.iter().flat_map(|(listener, acceptor)| {
-            acceptor.validity().iter().map(|validity| CertificateStatus {
+            acceptor.validity().into_iter().map(move |validity| CertificateStatus {
                 listener: listener.clone(),
                 chain: validity.chain.display().to_string(),
                 not_after: observe::timestamp(validity.not_after),
+                days_left: validity.days_left(now),
                 standing: validity.standing(now).name().to_owned(),
             })
         });
+        let renewal_errors = serving
+            .tls
+            .iter()
+            .filter_map(|(listener, acceptor)| Some((listener.clone(), acceptor.last_renewal_error()?)));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.generations.borrow().number,
@@ -67,6 +72,7 @@ impl Server {
             handshakes_failed: snapshot.handshakes_failed,
             last_reload: serving.last_reload.clone(),
             certificates: certificates.collect(),
+            renewal_errors: renewal_errors.collect(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::change::{Change, Identity};
 use super::context::{Context, Origin, Scope, Stage};
+use super::via::Via;
 use crate::config::Rules;
 use crate::tls;
 use std::net::{IpAddr, SocketAddr};
@@ -169,6 +170,18 @@ impl Facts {
             phase: Phase::Connect,
             messages: 0,
             recipients: 0,
+        }
+    }
+
+    /// The connection came through a proxy. One that names nobody leaves nobody: such a session lies in no network, and the
+    /// log alone knows whose socket it is.
+    pub fn came_by(&mut self, via: &Via) {
+        if !via.named {
+            self.peer = Endpoint::default();
+            self.client.endpoint = Endpoint::default();
+        }
+        for (name, value) in &via.said {
+            self.context.set(Scope::Connection, name, value, Origin::Host);
         }
     }
 

@@ -270,7 +270,7 @@ impl Session {
                 Judged::No | Judged::Nobody | Judged::Yes { .. } => {}
             }
         }
-        Ok((users.unwrap_or_default().verifier(user), None))
+        Ok((users.as_ref().unwrap_or(&self.service.nobody).verifier(user), None))
     }
 
     /// The end of an exchange: what is known of the login, in the session, the log and the counts.

@@ -27,7 +27,7 @@ mod transport;
 pub mod via;
 mod wait;
 
-use crate::auth::{Attempts, Hashing};
+use crate::auth::{Attempts, Hashing, Users};
 use crate::config::Manners;
 use crate::observe::Counters;
 use crate::spool::Spool;
@@ -57,6 +57,8 @@ pub struct Service {
     pub attempts: Attempts,
     /// Places for the hashing of passwords.
     pub hashing: Hashing,
+    /// Whom SCRAM is made to believe in where there is no file of users.
+    pub nobody: Arc<Users>,
 }
 
 /// A connection as the listener hands it over.

@@ -3,16 +3,16 @@
 
 use super::body::Incoming;
 use super::context::{Origin, Scope};
-use super::facts::{Facts, HostName, Login, Phase};
+use super::facts::{Facts, HostName, Phase};
 use super::generation::{Generation, Post, RecipientName};
 use super::login::Exchange;
-use super::policy::{Memory, Outcome, Policy, Question, Standing};
+use super::moving::Before;
+use super::policy::{Memory, Policy};
 use super::{End, Ends, Service, relay, trace};
 use crate::config::{self, Rules, TlsMode};
-use crate::dns::ClientName;
 use crate::observe::chain;
 use crate::tls;
-use pillarbox_smtp::{Claim, Keywords, Limits, Patience, Protocol, Refusal, Settings, StrayNewlines, Tls};
+use pillarbox_smtp::Patience;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -59,16 +59,11 @@ impl<S: Stream> Transport<S> {
     ///
     /// # Errors
     /// The handshake failed or took too long; the stream is gone.
-    pub async fn encrypt(
-        &mut self,
-        acceptor: &tls::Acceptor,
-        patience: Duration,
-    ) -> Result<tls::Facts, tls::HandshakeError> {
+    pub async fn encrypt(&mut self, acceptor: &tls::Acceptor) -> Result<tls::Facts, tls::HandshakeError> {
         let Transport::Plain(stream) = std::mem::replace(self, Transport::Gone) else {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         };
-        let stream = acceptor.accept(stream, patience).await?;
-        let facts = tls::Facts::of(&stream);
+        let (stream, facts) = acceptor.accept(stream).await?;
         *self = Transport::Tls(Box::new(stream));
         Ok(facts)
     }

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore};
+use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -37,9 +38,20 @@ pub enum TlsError {
         /// What is wrong with it.
         source: Fault,
     },
+    /// A file of authorities for clients is at fault.
+    #[error("cannot use the client authorities {}", file.display())]
+    Authority {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: Fault,
+    },
     /// There is none.
     #[error("no certificate is named")]
     NoCertificate,
+    /// Clients must be verified, and nothing is there to do it by.
+    #[error("a client certificate is required and no authority is named")]
+    NoAuthority,
     /// The cryptography itself cannot be set up.
     #[error("cannot set up TLS")]
     Provider(#[source] Error),
@@ -50,8 +62,15 @@ impl TlsError {
     pub fn index(&self) -> Option<usize> {
         match self {
             TlsError::Chain { index, .. } | TlsError::Key { index, .. } => Some(*index),
-            TlsError::NoCertificate | TlsError::Provider(_) => None,
+            TlsError::Authority { .. } | TlsError::NoCertificate | TlsError::NoAuthority | TlsError::Provider(_) => {
+                None
+            }
         }
+    }
+
+    /// Whether it passes with time alone.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self, TlsError::Chain { source: Fault::Early, .. })
     }
 }
 
@@ -99,6 +118,12 @@ pub enum Fault {
         /// Counted from 1.
         position: usize,
     },
+    /// It would take the place of one that still holds.
+    #[error("its certificate has expired")]
+    Expired,
+    /// It would take the place of one that holds now.
+    #[error("its certificate does not hold yet")]
+    Early,
 }
 
 /// A chain with its key.
@@ -116,6 +141,8 @@ pub struct Validity {
     pub not_before: SystemTime,
     /// Its notAfter.
     pub not_after: SystemTime,
+    /// Of the whole chain: which one it is.
+    pub(super) digest: [u8; 32],
 }
 
 /// How a certificate stands at some time.
@@ -145,6 +172,17 @@ impl Standing {
 }
 
 impl Validity {
+    /// Whole days left at `now`: 0 on the last, negative when it has expired.
+    pub fn days_left(&self, now: SystemTime) -> i64 {
+        const DAY: u64 = 24 * 60 * 60;
+        let days = |span: Duration| i64::try_from(span.as_secs() / DAY).unwrap_or(i64::MAX);
+        match self.not_after.duration_since(now) {
+            Ok(left) => days(left),
+            // The first day after it is -1, so that the sign alone tells.
+            Err(over) => -1 - days(over.duration()),
+        }
+    }
+
     /// How it stands at `now`.
     pub fn standing(&self, now: SystemTime) -> Standing {
         let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
@@ -177,20 +215,46 @@ pub(super) fn load(index: usize, files: &config::Certificate, provider: &CryptoP
             });
         }
     }
-    Ok(Loaded { key, validity: Validity { chain: files.chain.clone(), not_before, not_after } })
+    let digest = digest(&key.cert);
+    Ok(Loaded { key, validity: Validity { chain: files.chain.clone(), not_before, not_after, digest } })
+}
+
+/// Reads who may have signed the certificates of clients, into `roots`.
+pub(super) fn read_authorities(
+    path: &Path,
+    roots: &mut RootCertStore,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let in_file = |source| TlsError::Authority { file: path.to_owned(), source };
+    let authorities = read_certificates(path).map_err(in_file)?;
+    for (position, der) in (1..).zip(&authorities) {
+        roots.add(der.clone()).map_err(|source| in_file(Fault::NotACertificate { position, source }))?;
+    }
+    Ok(authorities)
+}
+
+/// A digest of certificates in their order. A key needs no part in it, since each certificate names its own.
+pub(super) fn digest(certificates: &[CertificateDer<'_>]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for der in certificates {
+        digest.update(u64::try_from(der.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(der);
+    }
+    digest.finalize().into()
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let text = read(path)?;
-    let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(fault)?;
-    if chain.is_empty() {
-        return Err(Fault::NoCertificate);
-    }
+    let chain = read_certificates(path)?;
     // Clients are sent the whole chain, so a broken intermediate is as bad as a broken certificate.
     for (position, der) in (1..).zip(&chain) {
         ParsedCertificate::try_from(der).map_err(|source| Fault::NotACertificate { position, source })?;
     }
     Ok(chain)
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let text = read(path)?;
+    let certificates = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(fault)?;
+    if certificates.is_empty() { Err(Fault::NoCertificate) } else { Ok(certificates) }
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
@@ -252,7 +316,7 @@ fn lifetime(chain: &[CertificateDer<'_>], provider: &CryptoProvider) -> Result<(
 }
 
 /// X.509 ends with the year 9999, which every clock can tell.
-fn moment(time: UnixTime) -> SystemTime {
+pub(super) fn moment(time: UnixTime) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs())).unwrap_or(UNIX_EPOCH)
 }
 

@@ -1,7 +1,9 @@
 //! What is known of a connection once the handshake is done.
 
-use rustls::{CipherSuite, ProtocolVersion};
-use tokio_rustls::server::TlsStream;
+use super::name;
+use super::served::Served;
+use rustls::pki_types::UnixTime;
+use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 
 /// What was agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,19 +51,37 @@ impl std::fmt::Debug for ChannelBinding {
 }
 
 impl Facts {
-    /// Reads them off a connection.
-    pub fn of<S>(stream: &TlsStream<S>) -> Facts {
-        let (_, connection) = stream.get_ref();
+    /// Reads them off a connection whose handshake is done. `now` is none when there is no clock, and nothing is
+    /// verified by it.
+    pub(super) fn of(connection: &ServerConnection, served: &Served, now: Option<UnixTime>) -> Facts {
         let suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
         Facts {
             version: connection.protocol_version().map_or_else(|| "unknown".to_owned(), version_name),
             cipher: suite.map_or_else(|| "unknown".to_owned(), cipher_name),
             cipher_bits: suite.map_or(0, cipher_bits),
             server_name: connection.server_name().map(str::to_ascii_lowercase),
-            client: None,
-            channel_binding: None,
+            client: client(connection, served, now),
+            channel_binding: channel_binding(connection),
         }
     }
+}
+
+/// The certificate, which a resumed session has from its ticket. It is verified now and not when the ticket was made, for
+/// it may have expired since.
+fn client(connection: &ServerConnection, served: &Served, now: Option<UnixTime>) -> Option<ClientCertificate> {
+    let chain = connection.peer_certificates()?;
+    let clients = served.clients.as_ref()?;
+    // One whose names cannot be read is nobody's.
+    let Some(names) = name::read(chain.first()?) else { return Some(ClientCertificate::default()) };
+    Some(ClientCertificate { verified: now.is_some_and(|now| clients.verified(chain, now)), ..names })
+}
+
+/// RFC 9266. Before TLS 1.3 it would need the extended master secret, which is not everywhere.
+fn channel_binding(connection: &ServerConnection) -> Option<ChannelBinding> {
+    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return None;
+    }
+    connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok().map(ChannelBinding)
 }
 
 /// As OpenSSL writes it, and with it every log and header field of the trade.

@@ -1,27 +1,34 @@
 //! TLS for sessions: certificates from files, the handshake, and what is known afterwards.
 //!
 //! The provider is *ring*, said explicitly and never taken from a process-wide default: it builds with a C compiler alone,
-//! which is all that this project asks for. TLS 1.2 and 1.3; no client certificates, no early data, no ALPN (SMTP has no
+//! which is all that this project asks for. TLS 1.2 and 1.3; no early data, no renegotiation, no ALPN (SMTP has no
 //! registered name for it). The room does not know when TLS begins, or what SMTP is.
 
 mod certificate;
 mod choice;
+mod client;
 mod facts;
+mod files;
+mod name;
+mod renewal;
+mod served;
 
 pub use certificate::{Fault, Standing, TlsError, Validity};
 pub use facts::{ChannelBinding, ClientCertificate, Facts};
+pub use renewal::{Refreshed, watch};
 
 use crate::config;
-use choice::Choice;
-use rustls::ServerConfig;
-use rustls::crypto::ring;
-use rustls::version::{TLS12, TLS13};
-use sha2::{Digest, Sha256};
+use arc_swap::ArcSwap;
+use renewal::Renewal;
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use served::Served;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -33,13 +40,15 @@ use tokio_rustls::server::TlsStream;
 pub struct Acceptor(Arc<Inner>);
 
 struct Inner {
-    config: Arc<ServerConfig>,
-    validity: Vec<Validity>,
-    fingerprint: [u8; 32],
+    tls: config::Tls,
+    served: ArcSwap<Served>,
+    places: Semaphore,
+    renewal: Mutex<Renewal>,
+    clock: Arc<dyn TimeProvider>,
 }
 
 impl Acceptor {
-    /// Reads and checks the certificates and keys of a listener.
+    /// Reads and checks the certificates and keys of a listener, and the authorities of its clients.
     ///
     /// A certificate that has expired is loaded: whether to go on with it is for the caller to say, who knows if there
     /// is a better one ([`Acceptor::validity`]).
@@ -47,61 +56,77 @@ impl Acceptor {
     /// # Errors
     /// The first file that cannot be used, with the place of its certificate in `tls.certificates`.
     pub fn load(tls: &config::Tls) -> Result<Acceptor, TlsError> {
-        let provider = Arc::new(ring::default_provider());
-        let mut keys = Vec::with_capacity(tls.certificates.len());
-        let mut validity = Vec::with_capacity(tls.certificates.len());
-        let mut digest = Sha256::new();
-        for (index, files) in tls.certificates.iter().enumerate() {
-            let certificate = certificate::load(index, files, &provider)?;
-            for der in &certificate.key.cert {
-                digest.update(u64::try_from(der.len()).unwrap_or(u64::MAX).to_be_bytes());
-                digest.update(der);
-            }
-            digest.update(u64::MAX.to_be_bytes());
-            keys.push(Arc::new(certificate.key));
-            validity.push(certificate.validity);
-        }
-        let choice = Choice::new(keys).ok_or(TlsError::NoCertificate)?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(TlsError::Provider)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(choice));
-        // The state of a resumable session travels in the ticket, sealed, and costs no memory here.
-        config.ticketer = ring::Ticketer::new().map_err(TlsError::Provider)?;
-        Ok(Acceptor(Arc::new(Inner { config: Arc::new(config), validity, fingerprint: digest.finalize().into() })))
+        Acceptor::load_by(tls, Arc::new(DefaultTimeProvider))
     }
 
-    /// Makes the handshake on `stream`, which must take no longer than `patience`.
+    /// The same by a given clock.
+    fn load_by(tls: &config::Tls, clock: Arc<dyn TimeProvider>) -> Result<Acceptor, TlsError> {
+        // Looked at before they are read, so that what is written in between is seen later.
+        let renewal = Renewal::new(tls, moment(&*clock));
+        let served = Served::load(tls, &clock)?;
+        let places = usize::try_from(tls.handshakes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Ok(Acceptor(Arc::new(Inner {
+            tls: tls.clone(),
+            served: ArcSwap::from_pointee(served),
+            places: Semaphore::new(places),
+            renewal: Mutex::new(renewal),
+            clock,
+        })))
+    }
+
+    /// Makes the handshake on `stream`, within the listener's time for it, and in one of its places.
     ///
     /// # Errors
-    /// It failed, and the peer was sent the alert that says why; or it took too long. The stream is gone.
-    pub async fn accept<S>(&self, stream: S, patience: Duration) -> Result<TlsStream<S>, HandshakeError>
+    /// It failed, and the peer was sent the alert that says why; or the time was over. The stream is gone.
+    pub async fn accept<S>(&self, stream: S) -> Result<(TlsStream<S>, Facts), HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let handshake = TlsAcceptor::from(Arc::clone(&self.0.config)).accept(stream);
-        match tokio::time::timeout(patience, handshake).await {
-            Ok(done) => done.map_err(HandshakeError::Failed),
-            Err(_) => Err(HandshakeError::TooSlow(patience)),
-        }
+        let (patience, started) = (self.0.tls.handshake_timeout, Instant::now());
+        // The places are never closed.
+        let Ok(Ok(_place)) = timeout(patience, self.0.places.acquire()).await else {
+            return Err(HandshakeError::Busy(patience));
+        };
+        // A renewal meanwhile is for the next one.
+        let served = self.0.served.load_full();
+        let handshake = TlsAcceptor::from(Arc::clone(&served.config)).accept(stream);
+        let stream = match timeout(patience.saturating_sub(started.elapsed()), handshake).await {
+            Ok(done) => done?,
+            Err(_) => return Err(HandshakeError::TooSlow(patience)),
+        };
+        let facts = Facts::of(stream.get_ref().1, &served, self.0.clock.current_time());
+        Ok((stream, facts))
     }
 
-    /// A digest of all certificates, in their order. Two acceptors with the same one present the same; the key needs no
-    /// part in it, since each certificate names its own.
+    /// A digest of all certificates in their order, and of what is asked of clients. Two acceptors with the same one
+    /// present the same.
     pub fn fingerprint(&self) -> [u8; 32] {
-        self.0.fingerprint
+        self.0.served.load().fingerprint
     }
 
     /// From when to when each certificate holds, in the order of `tls.certificates`.
-    pub fn validity(&self) -> &[Validity] {
-        &self.0.validity
+    pub fn validity(&self) -> Vec<Validity> {
+        self.0.served.load().validity.clone()
+    }
+
+    /// Keeps good the tickets that clients have from `before`, which this one takes the place of, if it presents the
+    /// same. The files, the time and the places are still its own.
+    pub fn inherit(&self, before: &Acceptor) {
+        let (own, old) = (self.0.served.load_full(), before.0.served.load_full());
+        if own.fingerprint == old.fingerprint {
+            let config = Arc::clone(&old.config);
+            self.0.served.store(Arc::new(Served { config, ..Served::clone(&own) }));
+        }
+    }
+
+    fn now(&self) -> SystemTime {
+        moment(&*self.0.clock)
     }
 }
 
 impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acceptor").field("validity", &self.0.validity).finish_non_exhaustive()
+        f.debug_struct("Acceptor").field("validity", &self.validity()).finish_non_exhaustive()
     }
 }
 
@@ -114,6 +139,14 @@ pub enum HandshakeError {
     /// The time given was over.
     #[error("the handshake took longer than {0:?}")]
     TooSlow(Duration),
+    /// The time given was over before it could begin, because too many others were under way.
+    #[error("no place for a handshake came free within {0:?}")]
+    Busy(Duration),
+}
+
+/// Without a clock it is 1970, when nothing is expired.
+fn moment(clock: &dyn TimeProvider) -> SystemTime {
+    clock.current_time().map_or(SystemTime::UNIX_EPOCH, certificate::moment)
 }
 
 #[cfg(test)]

@@ -3,8 +3,12 @@
 use super::code;
 
 /// The rooms, step by step, from the ground up.
-const STEPS: [&[&str]; 4] =
-    [&["config", "observe"], &["spool", "tls"], &["session", "delivery"], &["listener", "extension", "control"]];
+const STEPS: [&[&str]; 4] = [
+    &["config", "observe"],
+    &["spool", "tls", "auth"],
+    &["session", "delivery"],
+    &["listener", "extension", "control"],
+];
 
 /// Above them: these, and the files that lie directly in `host/src`. They name every room, and no room names them.
 const TOP: [&str; 1] = ["run"];

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// The components `builtin:NAME` can mean, by name.
-const STOCK: [&str; 5] = ["xclient", "xremoteip", "xsetcontext", "xdumpcontext", "always-allow"];
+const STOCK: [&str; 6] = ["xclient", "xremoteip", "xsetcontext", "xdumpcontext", "always-allow", "xforward"];
 
 fn main() -> io::Result<()> {
     let guests = variable("CARGO_MANIFEST_DIR")?.join("../target/guests");

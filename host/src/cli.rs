@@ -48,6 +48,10 @@ pub enum Command {
     #[command(subcommand)]
     Extension(ExtensionCommand),
 
+    /// Work with a file of users, those who may log in
+    #[command(subcommand)]
+    User(UserCommand),
+
     /// Make the running server load its configuration, components and certificates anew
     ///
     /// Waits and says what happened. Sessions go on: each takes up the new configuration before its next message. If
@@ -117,6 +121,53 @@ impl FromStr for Peer {
     }
 }
 
+/// What can be done with users.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Add a user, or change the password of one
+    ///
+    /// Asks for the password twice, without showing it; where standard input is no terminal, it is the first line of it.
+    /// The file is made if it is not there.
+    Add {
+        /// The name, as the user gives it to log in
+        name: String,
+        /// Keep an argon2id hash instead of a SCRAM-SHA-256 verifier: stronger if the file is stolen, and the user can
+        /// log in by PLAIN and LOGIN only
+        #[arg(long)]
+        argon2id: bool,
+        /// In which file.
+        #[command(flatten)]
+        users: UsersArgs,
+    },
+
+    /// Show the users, and how the password of each is kept
+    List {
+        /// Of which file.
+        #[command(flatten)]
+        users: UsersArgs,
+    },
+
+    /// Remove a user
+    Remove {
+        /// The name
+        name: String,
+        /// From which file.
+        #[command(flatten)]
+        users: UsersArgs,
+    },
+}
+
+/// Which file of users.
+#[derive(Args, Clone, Debug, Default)]
+pub struct UsersArgs {
+    /// The file of users
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The configuration whose `auth.users` names it [default: as for serve]
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub config: Option<PathBuf>,
+}
+
 /// Which configuration.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConfigArgs {
@@ -159,6 +210,22 @@ impl ServerArgs {
     }
 }
 
+impl UserCommand {
+    /// Which file it is about.
+    pub fn users(&self) -> &UsersArgs {
+        match self {
+            UserCommand::Add { users, .. } | UserCommand::List { users } | UserCommand::Remove { users, .. } => users,
+        }
+    }
+}
+
+impl UsersArgs {
+    /// Which configuration names the file, unless [`file`](UsersArgs::file) does.
+    pub fn choose(&self) -> ConfigChoice {
+        ConfigChoice::by(self.config.as_deref())
+    }
+}
+
 impl ConfigChoice {
     fn by(flag: Option<&Path>) -> ConfigChoice {
         choose(flag, std::env::var_os(CONFIG_VARIABLE), Path::new(SYSTEM_CONFIG))
@@ -192,7 +259,7 @@ pub enum ExitCode {
     Failure = 1,
     /// The command line cannot be understood. Clap ends the process with it.
     Usage = 2,
-    /// `check`, `reload` or `extension inspect` was given something that is wrong (EX_DATAERR).
+    /// `check`, `reload`, `extension inspect` or `user` was given something that is wrong (EX_DATAERR).
     Refused = 65,
     /// No server answers (EX_UNAVAILABLE).
     NoServer = 69,
@@ -223,7 +290,7 @@ impl ExitCode {
             ExitCode::Success => "done",
             ExitCode::Failure => "something failed on the way",
             ExitCode::Usage => "the command line cannot be understood",
-            ExitCode::Refused => "check, reload, extension inspect: the configuration or component is refused",
+            ExitCode::Refused => "check, reload, extension inspect, user: what was given is refused",
             ExitCode::NoServer => "reload, status: no server answers",
             ExitCode::CannotServe => "serve: cannot begin until something is changed; it says what",
         }
@@ -314,6 +381,13 @@ mod tests {
             panic!()
         };
         assert_eq!(file, Path::new("a.wasm"));
+        let Command::User(command) = read("pillarbox user add tim --argon2id --file u").unwrap().command else {
+            panic!()
+        };
+        assert_eq!(command.users().file.as_deref(), Some(Path::new("u")));
+        assert!(matches!(command, UserCommand::Add { name, argon2id: true, .. } if name == "tim"));
+        let Command::User(command) = read("pillarbox user list --config x").unwrap().command else { panic!() };
+        assert_eq!(command.users().choose(), ConfigChoice::File("x".into()));
     }
 
     #[test]
@@ -327,6 +401,8 @@ mod tests {
             ("pillarbox check --peer 10.0.0.0/8", Kind::ValueValidation),
             ("pillarbox check --listener a", Kind::MissingRequiredArgument),
             ("pillarbox extension inspect", Kind::MissingRequiredArgument),
+            ("pillarbox user add", Kind::MissingRequiredArgument),
+            ("pillarbox user list --file x --config y", Kind::ArgumentConflict),
         ] {
             let error = read(line).unwrap_err();
             assert_eq!((error.kind(), error.exit_code()), (kind, i32::from(ExitCode::Usage.number())), "{error}");

@@ -9,12 +9,14 @@
 //!
 //! **The rooms**, from the roof down; each may name only rooms on lower steps:
 //!
-//! - [`run`] and [`report`]: what the binary does, and what it says of configurations and components; they name every room.
+//! - [`run`], [`report`] and [`user`]: what the binary does, what it says of configurations and components, and who may log
+//!   in; they name every room.
 //! - [`listener`]: sockets, and who is let in. [`extension`]: guests. [`control`]: the socket for orders.
 //! - [`session`]: one connection. [`delivery`]: messages on their way out.
 //! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes. [`auth`]: users and their passwords.
+//!   [`dns`]: names of clients.
 //! - [`config`]: what the operator wrote. [`observe`]: the log and the counters.
-//! - `pillarbox_smtp` and `pillarbox_sasl`: the protocols, each a crate of its own.
+//! - `pillarbox_smtp`, `pillarbox_sasl` and `pillarbox_proxy`: the protocols, each a crate of its own.
 
 #![deny(unsafe_code)]
 
@@ -23,6 +25,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod delivery;
+pub mod dns;
 pub mod extension;
 pub mod listener;
 pub mod observe;
@@ -31,3 +34,4 @@ pub mod run;
 pub mod session;
 pub mod spool;
 pub mod tls;
+pub mod user;

@@ -1,9 +1,10 @@
 //! The binary `pillarbox`: reads the command line, does what it says, and turns what happened into an exit code.
 
-use pillarbox::cli::{CheckArgs, Cli, Command, ConfigChoice, ExitCode, ExtensionCommand, ServerArgs};
+use pillarbox::cli::{CheckArgs, Cli, Command, ConfigChoice, ExitCode, ExtensionCommand, ServerArgs, UserCommand};
 use pillarbox::control::{self, AskError, Request, Response};
-use pillarbox::{observe, report, run};
-use std::path::Path;
+use pillarbox::{observe, report, run, user};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 fn main() -> ExitCode {
     let cli = Cli::from_command_line(pillarbox::extension::RUNTIME);
@@ -11,6 +12,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(args.choose()),
         Command::Check(args) => check(&args),
         Command::Extension(ExtensionCommand::Inspect { file }) => inspect(&file),
+        Command::User(command) => edit_users(&command),
         Command::Reload(server) => ask(&server, Request::Reload, false),
         Command::Status { server, json } => ask(&server, Request::Status, json),
     }
@@ -50,6 +52,26 @@ fn inspect(file: &Path) -> ExitCode {
             Err(error) => complain(&*error, ExitCode::Refused),
         }
     })
+}
+
+fn edit_users(command: &UserCommand) -> ExitCode {
+    let file = match &command.users().file {
+        Some(file) => file.clone(),
+        None => match users_files(&command.users().choose()).map(user::only) {
+            Ok(Ok(file)) => file,
+            Ok(Err(error)) => return complain(&error, ExitCode::Refused),
+            Err(error) => return complain(&error, ExitCode::Refused),
+        },
+    };
+    match user::carry_out(command, &file) {
+        Ok(text) => say(&text),
+        Err(error) => complain(&error, error.exit_code()),
+    }
+}
+
+/// The files that `auth.users` of this configuration's listeners names.
+fn users_files(choice: &ConfigChoice) -> Result<BTreeSet<PathBuf>, run::Refused> {
+    run::read(choice).map(|config| config.listeners.values().filter_map(|it| it.auth.users.clone()).collect())
 }
 
 fn ask(server: &ServerArgs, request: Request, json: bool) -> ExitCode {

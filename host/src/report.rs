@@ -180,6 +180,9 @@ fn inspection(file: &Path, found: &Inspection) -> String {
             let _ = writeln!(text, "keywords      {}", or_none(&words.keywords.join(", ")));
             let _ = writeln!(text, "MAIL          {}", or_none(&words.mail_parameters.join(" ")));
             let _ = writeln!(text, "RCPT          {}", or_none(&words.recipient_parameters.join(" ")));
+            if !words.mechanisms.is_empty() {
+                let _ = writeln!(text, "mechanisms    {}", words.mechanisms.join(" "));
+            }
         }
         Err(words) => {
             let _ = writeln!(text, "init          without settings it says: {words}");

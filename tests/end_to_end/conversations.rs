@@ -60,7 +60,7 @@ fn core_listener(setup: &[(String, String)]) -> String {
             ("keyword", [name, "off"]) => format!("esmtp.{name} = false\n"),
             ("protocol", ["lmtp"]) => "protocol = \"lmtp\"\n".to_owned(),
             ("stray-newlines", ["normalize"]) => "stray-newlines = \"normalize\"\n".to_owned(),
-            ("refuse", ["unauthorized-pipelining"]) => "refuse-unauthorized-pipelining = true\n".to_owned(),
+            ("refuse", ["unauthorized-pipelining"]) => "limits.unauthorized-pipelining = \"refuse\"\n".to_owned(),
             ("tls", ["offered"]) => configs::tls("starttls"),
             ("tls", ["required"]) => configs::tls("required"),
             ("tls", ["off"]) => String::new(),

@@ -4,6 +4,7 @@
 //! The component is `tests/components/prober`: it tries what it is told to, by its verb or at a hook, and answers how that
 //! went. It imports every capability that is served.
 
+mod credentials;
 mod narrowed;
 mod peers;
 

@@ -17,6 +17,8 @@ use std::thread;
 /// The hooks; `command` is asked in two ways.
 const HOOKS: [&str; 10] =
     ["connect", "hello", "command", "resume", "mail", "recipient", "data", "message", "accepted", "disconnect"];
+/// The hooks that are asked about logins, each in its two ways.
+const LOGINS: [&str; 4] = ["authenticate", "respond", "password", "lookup"];
 /// The hooks whose answer is a verdict.
 const DECIDING: [&str; 6] = ["connect", "hello", "mail", "recipient", "data", "message"];
 
@@ -73,13 +75,17 @@ impl Case {
 
     fn config(&self) -> String {
         let (name, at, act, on_failure) = (self.name(), self.at, self.act, self.on_failure);
-        listener(&name, &name, "") + &extension(&name, at, act, &format!("on-failure = \"{on_failure}\""))
+        listener_at(&name, at) + &extension(&name, at, act, &format!("on-failure = \"{on_failure}\""))
     }
 
     /// What the peer hears at the hook itself, if it hears anything.
     fn reply(&self) -> &'static str {
         match (self.on_failure, self.at) {
             ("skip", "command" | "resume") => "451 4.3.0 *",
+            // Nobody else speaks the mechanism; and what cannot be told now is no wrong password.
+            ("tempfail" | "skip", "authenticate" | "respond") => "454 4.7.0 *",
+            ("tempfail" | "disconnect", "password" | "lookup") => "454 4.7.0 *",
+            ("reject", "authenticate" | "respond") | ("reject" | "skip", "password") => "535 5.7.8 *",
             ("skip", _) => "",
             ("tempfail", "connect") | ("disconnect", _) => "421 4.3.0 *",
             ("tempfail", _) => "451 4.3.0 *",
@@ -121,6 +127,12 @@ impl Case {
                 unharmed(client);
             }
             return;
+        }
+        if LOGINS.contains(&self.at) {
+            log_in(&mut client, self.at);
+            if fails(&mut client, self.at, "535 5.7.8 *") && closes {
+                return;
+            }
         }
         if matches!(self.at, "command" | "resume") {
             client.send("XHOSTILE\r\n");
@@ -172,6 +184,21 @@ impl Case {
     }
 }
 
+/// Says what leads to the hook, but not what comes back.
+fn log_in(client: &mut Client, at: &str) {
+    match at {
+        "authenticate" => client.send("AUTH XHOSTILE eA==\r\n"),
+        "respond" => {
+            client.expect("AUTH XHOSTILE", "334*");
+            client.send("eA==\r\n");
+        }
+        // The user `a` with the password `b`.
+        "password" => client.send("AUTH PLAIN AGEAYg==\r\n"),
+        // `n,,n=a,r=abc`
+        _ => client.send("AUTH SCRAM-SHA-256 biwsbj1hLHI9YWJj\r\n"),
+    }
+}
+
 /// The session goes on, and nothing that was staged by the call that failed is there.
 #[track_caller]
 fn unharmed(mut client: Client) {
@@ -206,6 +233,18 @@ use = "xdumpcontext"
 grant.context-read = true
 "#
     )
+}
+
+/// The same, with what it takes to be asked at this hook.
+fn listener_at(name: &str, at: &str) -> String {
+    match LOGINS.contains(&at) {
+        true => listener(name, name, "auth.without-tls = true").replacen(
+            "grant.session",
+            "grant.credentials = true\ngrant.session",
+            1,
+        ),
+        false => listener(name, name, ""),
+    }
 }
 
 /// A listener without a hostile extension.
@@ -278,7 +317,7 @@ fn failures(server: &Server) -> BTreeMap<(String, String), Vec<(String, u64)>> {
 #[test]
 fn every_harm_at_every_hook() {
     let mut cases = Vec::new();
-    for at in HOOKS {
+    for at in HOOKS.into_iter().chain(LOGINS) {
         cases.extend(HARM.map(|(act, kind)| Case { at, act, on_failure: "tempfail", kind }));
     }
     play(&cases);
@@ -296,6 +335,19 @@ fn on_failure_speaks_for_the_extension() {
             }
         }
     }
+    for on_failure in ["skip", "reject", "disconnect"] {
+        for at in ["authenticate", "respond", "password"] {
+            cases.push(Case { at, act: "stage-then-panic", on_failure, kind: "trap" });
+            cases.push(Case {
+                at,
+                act: if at == "password" { "verifier" } else { "line-feed" },
+                on_failure,
+                kind: "answer",
+            });
+        }
+    }
+    // What follows a look-up that is refused is the server's own business.
+    cases.push(Case { at: "lookup", act: "stage-then-panic", on_failure: "disconnect", kind: "trap" });
     play(&cases);
 }
 
@@ -315,6 +367,14 @@ fn answers_that_cannot_be_used() {
         cases.extend(REPLIES.map(|act| case(at, act)));
         cases.extend(["done-354", "more-250", "more-state", "close-250", "close-450"].map(|act| case(at, act)));
     }
+    for at in ["authenticate", "respond"] {
+        cases.extend(REPLIES.map(|act| case(at, act)));
+        cases.extend(["code-250", "failure-450", "challenge-large", "state-large"].map(|act| case(at, act)));
+        cases.extend(["user-empty", "user-long", "user-control", "data-large"].map(|act| case(at, act)));
+    }
+    cases.extend(["yes-empty", "yes-long", "yes-control", "verifier"].map(|act| case("password", act)));
+    cases.extend(["yes", "salt-empty", "salt-long", "iterations-few"].map(|act| case("lookup", act)));
+    cases.extend(["iterations-many", "key-short", "key-long"].map(|act| case("lookup", act)));
     // At connect, 421 is the only way to say "not now".
     cases.push(case("connect", "tempfail-450"));
     // Verdicts that are not in the hook's column.
@@ -327,10 +387,11 @@ fn answers_that_cannot_be_used() {
 fn what_is_borne_is_no_failure() {
     // A refused `memory.grow` is an answer, a flood is cut, and a line is one line.
     let acts = ["memory-grow", "log-flood", "log-control"];
+    let hooks = HOOKS.iter().chain(LOGINS.iter().filter(|at| **at != "lookup"));
     let cases: Vec<(String, &str, &str)> =
-        HOOKS.iter().flat_map(|at| acts.map(|act| (format!("{at}-{act}"), *at, act))).collect();
+        hooks.flat_map(|at| acts.map(|act| (format!("{at}-{act}"), *at, act))).collect();
     let listeners: String =
-        cases.iter().map(|(name, at, act)| listener(name, name, "") + &extension(name, at, act, "")).collect();
+        cases.iter().map(|(name, at, act)| listener_at(name, at) + &extension(name, at, act, "")).collect();
     let server = Server::start(&config(&listeners));
     for (name, at, _) in &cases {
         let mut client = server.client(name);
@@ -340,6 +401,10 @@ fn what_is_borne_is_no_failure() {
             "resume" => {
                 client.expect("XHOSTILE", "354 go on");
                 client.expect("a line", "250 2.0.0 done");
+            }
+            at if LOGINS.contains(&at) => {
+                log_in(&mut client, at);
+                client.expect_reply("535 5.7.8 *");
             }
             _ => {}
         }

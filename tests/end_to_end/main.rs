@@ -20,3 +20,4 @@ mod reload;
 mod signals;
 mod spool;
 mod tls;
+mod users;

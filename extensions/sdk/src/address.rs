@@ -1,4 +1,4 @@
-//! Network addresses as SMTP commands spell them.
+//! Network addresses and ports as SMTP commands spell them.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -13,6 +13,13 @@ pub fn parse(text: &str) -> Option<IpAddr> {
         _ => text.parse::<IpAddr>().ok()?,
     };
     Some(address.to_canonical())
+}
+
+/// Reads a port: decimal, at most five digits, 0 to 65535.
+pub fn port(text: &str) -> Option<u16> {
+    // `parse` alone would take "+25".
+    let digits = (1..=5).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -53,6 +60,25 @@ mod tests {
             ("mail.example.org", None),
         ] {
             assert_eq!(parse(text), address.map(|address| address.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn ports_are_digits() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("25", Some(25)),
+            ("00025", Some(25)),
+            ("65535", Some(65535)),
+            ("65536", None),
+            ("000025", None),
+            ("+25", None),
+            ("-1", None),
+            ("", None),
+            ("25 ", None),
+            ("x", None),
+        ] {
+            assert_eq!(port(text), expected, "{text}");
         }
     }
 }

@@ -41,12 +41,18 @@ pub trait Command: Extension {
     }
 }
 
-/// Asked step by step for a SASL mechanism this extension declared.
+/// Asked step by step for a SASL mechanism this extension declared with
+/// [`declare::mechanism`](crate::declare::mechanism).
+///
+/// What the client says here is secret. Log none of it, at no level; panic with none of it, for a panic's message is
+/// logged; keep none of it in [`state`](crate::state) or the context; compare it in constant time.
 pub trait Authenticate: Extension {
-    /// `initial` is the decoded initial response; none when the client sent none.
+    /// `initial` is the decoded initial response; none when the client sent none. A mechanism in which the client speaks
+    /// first then answers an empty challenge.
     fn begin(&mut self, mechanism: &str, initial: Option<&[u8]>) -> authenticate::Step;
 
-    /// The client's decoded response to a challenge. A mechanism of one step leaves this out.
+    /// The client's decoded response to a challenge. The instance may be another than the one that sent it: `state` is
+    /// all that came along, and it is secret if the exchange was. A mechanism of one step leaves this out.
     fn resume(&mut self, state: &[u8], response: &[u8]) -> authenticate::Step {
         let _ = (state, response);
         log::log(log::Level::Error, "sent a challenge without having a `resume`");
@@ -55,11 +61,16 @@ pub trait Authenticate: Extension {
 }
 
 /// Asked who is right when the host speaks PLAIN, LOGIN or SCRAM itself.
+///
+/// Passwords are seen here: what [`Authenticate`] says of secrets holds. Extensions are asked in order until one answers
+/// anything but `no`.
 pub trait Verify: Extension {
-    /// PLAIN and LOGIN: is this the user's password? `authorization` is PLAIN's authzid, if one was given.
+    /// PLAIN and LOGIN: is this the user's password? `authorization` is PLAIN's authzid, if one was given: whom the
+    /// client wants to act for, which is for the extension to allow. May answer yes, no, later.
     fn password(&mut self, user: &str, password: &str, authorization: Option<&str>) -> verify::Outcome;
 
-    /// SCRAM-SHA-256: the user's verifier.
+    /// SCRAM-SHA-256: the user's verifier. May answer verifier, no, later. An extension that keeps none answers `no`, and
+    /// its operator does not grant it SCRAM.
     fn lookup(&mut self, user: &str) -> verify::Outcome;
 }
 

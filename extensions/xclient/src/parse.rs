@@ -135,12 +135,12 @@ fn change(attribute: Attribute, value: &str) -> Result<Change, SyntaxError> {
     match attribute {
         Attribute::Name => host_name(known).map(Change::Name),
         Attribute::Addr => known_or_not(known, address::parse).map(Change::Addr),
-        Attribute::Port => known_or_not(known, port).map(Change::Port),
+        Attribute::Port => known_or_not(known, address::port).map(Change::Port),
         Attribute::Proto => known.as_deref().and_then(protocol).map(Change::Proto),
         Attribute::Helo => known_or_not(known, hello).map(Change::Helo),
         Attribute::Login => Some(Change::Login(known)),
         Attribute::Destaddr => known_or_not(known, address::parse).map(Change::Destaddr),
-        Attribute::Destport => known_or_not(known, port).map(Change::Destport),
+        Attribute::Destport => known_or_not(known, address::port).map(Change::Destport),
     }
     .ok_or(SyntaxError::BadValue(attribute))
 }
@@ -171,12 +171,6 @@ fn is_host_name(name: &str) -> bool {
             && !label.ends_with('-')
     };
     name.split('.').all(label) && !name.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.')
-}
-
-fn port(text: &str) -> Option<u16> {
-    // `parse` alone would take "+25".
-    let digits = (1..=5).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_digit());
-    if digits { text.parse().ok() } else { None }
 }
 
 fn protocol(text: &str) -> Option<&'static str> {

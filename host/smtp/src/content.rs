@@ -76,9 +76,10 @@ impl Content {
         Content { limits: settings.limits, newlines, header: Header::default(), size: 0, cr: false, fault: None }
     }
 
-    /// That many octets are to come. What is too much already is known to be so.
+    /// That many octets are to come. What will be too much is known to be so already; what nobody can count is, too.
     pub(crate) fn announce(&mut self, octets: u64) {
-        if self.limits.message_size != 0 && self.size.saturating_add(octets) > self.limits.message_size {
+        let limit = self.limits.message_size;
+        if self.size.checked_add(octets).is_none_or(|sum| limit != 0 && sum > limit) {
             self.fault.get_or_insert(Fault::TooLarge);
         }
     }

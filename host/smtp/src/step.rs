@@ -32,9 +32,9 @@ pub enum Step<'a> {
     /// for each command line, never inside DATA's content or a chunk, nor between the lines of an extension's verb or of
     /// AUTH. Between two chunks of a message it is given, and [`Server::in_transaction`] tells.
     Turn,
-    /// The transaction's scope is over (RSET, HELO or EHLO accepted, back to the greeting, STARTTLS,
-    /// [`Server::end_transaction`], a lock): what is known about the message goes. Not given after DATA: what is known about
-    /// that message stays until the next MAIL; nor after BDAT that ends a message, well or not.
+    /// The transaction's scope is over (RSET, HELO or EHLO accepted, back to the greeting, STARTTLS, a first BDAT that was
+    /// refused, [`Server::end_transaction`], a lock): what is known about the message goes. Not given after the end of a
+    /// message, well or not, by DATA or BDAT: what is known about that message stays until the next MAIL.
     Reset,
     /// Policy is to answer. A question that is dropped instead counts as failed: 451 4.3.0, before the banner 421 and
     /// close, and the transaction it is about is over.

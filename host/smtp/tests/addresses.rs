@@ -75,3 +75,50 @@ fn nobody_and_postmaster_are_addresses_of_their_own() {
     assert_eq!("postmaster".parse::<Sender>(), Err(AddressError::Syntax));
     assert_eq!("".parse::<Address>(), Err(AddressError::Syntax));
 }
+
+/// RFC 6531 section 3.3: UTF-8 before and behind the `@`, measured in octets, its case kept; ASCII as ever.
+#[test]
+fn mailboxes_may_hold_utf8_where_that_is_asked_for() {
+    let cases = [
+        ("b\u{fc}cher@B\u{dc}CHER.Example.Test", Some("b\u{fc}cher@b\u{dc}cher.example.test")),
+        ("\"b\u{fc}cher laden\"@example.test", Some("\"b\u{fc}cher laden\"@example.test")),
+        ("\"b\u{fc}cher\"@example.test", Some("b\u{fc}cher@example.test")),
+        (
+            "\u{939}\u{93f}\u{928}\u{94d}\u{926}\u{940}@\u{4f8b}.test",
+            Some("\u{939}\u{93f}\u{928}\u{94d}\u{926}\u{940}@\u{4f8b}.test"),
+        ),
+        ("a@example.test", Some("a@example.test")),
+        ("a@[192.0.2.1]", Some("a@[192.0.2.1]")),
+        ("\"\\\u{fc}\"@example.test", None),
+        ("a@[\u{661}92.0.2.1]", None),
+        ("a@b\u{3002}test", None),
+        ("a@b\u{a0}c.test", None),
+        ("a@b\u{2003}c.test", None),
+        ("a\u{80}@example.test", None),
+        ("a\u{9f}@example.test", None),
+        ("a\u{202e}@example.test", None),
+        ("a\u{2066}@example.test", None),
+        ("a\u{fffd}@example.test", None),
+        ("a\u{fffe}@example.test", None),
+        ("a\u{1ffff}@example.test", None),
+        ("\u{fdd0}@example.test", None),
+        ("@\u{fc}.test", None),
+    ];
+    for (text, canonical) in cases {
+        let mailbox = Mailbox::parse_utf8(text);
+        assert_eq!(mailbox.as_ref().ok().map(ToString::to_string).as_deref(), canonical, "{text:?}");
+        if let Ok(mailbox) = mailbox {
+            assert_eq!(
+                Mailbox::parse_utf8(&mailbox.to_string()),
+                Ok(mailbox),
+                "{text:?}: the canonical form says the same"
+            );
+        }
+    }
+    for (octets, fits) in [(64, true), (66, false)] {
+        let text = format!("{}@example.test", "\u{fc}".repeat(octets / 2));
+        assert_eq!(Mailbox::parse_utf8(&text).is_ok(), fits, "{octets} octets");
+        let text = format!("a@{}a.test", "\u{fc}".repeat(octets / 2 - 1));
+        assert_eq!(Mailbox::parse_utf8(&text).is_ok(), fits, "{octets} octets of a label");
+    }
+}

@@ -277,8 +277,8 @@ fn in_lmtp_the_last_chunk_has_a_reply_for_each_recipient() {
     }
 }
 
-/// Sizes of every kind, in every place (reliability: BDAT lengths and interleavings). Whatever is said of a chunk, what is in
-/// it is no command: it would be answered with 252.
+/// Sizes of every kind, in every place. Whatever is said of a chunk, what is in it is no command: it would be answered with
+/// 252.
 #[test]
 fn no_octet_of_a_chunk_is_a_command() {
     const HIDDEN: &str = "VRFY a\r\n";
@@ -369,6 +369,15 @@ fn a_sum_that_is_too_large_is_given_up_at_once() {
     session.send(b"BDAT 8\r\n", &mut accept);
     assert_eq!(session.trace, ["turn", "abort"]);
     assert!(session.server.in_body(), "what comes is used up");
+
+    // Without a limit, what 64 bits cannot count is too much all the same.
+    let mut unlimited = self::settings();
+    unlimited.limits.message_size = 0;
+    let mut session = begin(unlimited, BEGUN);
+    session.send(b"BDAT 1\r\nx", &mut accept);
+    session.trace.clear();
+    session.send(format!("BDAT {}\r\n", u64::MAX).as_bytes(), &mut accept);
+    assert_eq!(session.trace, ["turn", "abort"]);
 }
 
 /// With the chunk the transaction is lost, and what was known about it goes.

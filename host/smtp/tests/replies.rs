@@ -88,6 +88,11 @@ fn the_sessions_sentences_have_the_codes_they_are_known_by() {
         (reply::policy_disconnect(), "421 4.7.0 "),
         (reply::locked(), "503 5.7.0 "),
         (reply::tls_unavailable(), "454 4.7.0 "),
+        (reply::authentication_failed(), "535 5.7.8 "),
+        (reply::authentication_unavailable(), "454 4.7.0 "),
+        (reply::too_many_failures(), "454 4.7.0 too many failed logins, try again later"),
+        (reply::authentication_malformed(), "501 5.5.2 "),
+        (reply::encryption_needed(), "538 5.7.11 "),
     ];
     for (refusal, expected) in cases {
         assert!(refusal.to_string().starts_with(expected), "{refusal}");

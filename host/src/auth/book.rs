@@ -17,7 +17,7 @@ pub struct Book {
     file: PathBuf,
     text: String,
     entries: Vec<Entry>,
-    /// Whose file it is.
+    /// Whose file it is, if there is one.
     owner: Option<u32>,
     /// The directory, locked as long as this lives: the file itself is another one after each change.
     directory: File,
@@ -40,11 +40,23 @@ pub enum BookError {
 }
 
 impl Book {
-    /// Opens the file, and waits for whoever edits it now. One that is not there is empty, and made when it is saved.
+    /// Opens the file, and waits for whoever edits it now.
     ///
     /// # Errors
     /// It cannot be read, or there are mistakes in it, which are for a human to mend.
     pub fn open(path: &Path) -> Result<Book, BookError> {
+        let book = Book::open_or_begin(path)?;
+        if book.owner.is_none() {
+            return Err(unusable(path, Fault::Unreadable(ErrorKind::NotFound.into())));
+        }
+        Ok(book)
+    }
+
+    /// As [`open`](Book::open), but one that is not there is empty, and is made when it is saved.
+    ///
+    /// # Errors
+    /// It is there and cannot be read, or its directory is not there.
+    pub fn open_or_begin(path: &Path) -> Result<Book, BookError> {
         // Renaming would put a file in the place of a link, and leave what it points to as it was.
         let file = match fs::canonicalize(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => path.to_path_buf(),

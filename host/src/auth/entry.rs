@@ -109,7 +109,10 @@ pub(super) fn write(name: &str, credential: &Credential) -> String {
 }
 
 /// Whether `name` can be that of a user of the file.
-pub(super) fn check_name(name: &str) -> Result<(), NameError> {
+///
+/// # Errors
+/// It cannot, and why.
+pub fn check_name(name: &str) -> Result<(), NameError> {
     let prepared = prepare_user(name).map_err(NameError::Preparation)?;
     if name.len() > NAME {
         return Err(NameError::TooLong);

@@ -19,7 +19,7 @@ mod users;
 pub use attempts::{AttemptLimits, Attempts};
 pub use book::{Book, BookError};
 pub use credential::{Credential, CredentialError, Kind, MakeError};
-pub use entry::{BadLine, LineError, NameError};
+pub use entry::{BadLine, LineError, NameError, check_name};
 pub use hashing::{Checked, Hashing};
 pub use random::nonce;
 pub use source::{Fault, UsersError};

@@ -181,6 +181,7 @@ async fn a_password_is_right_or_wrong() {
         ("tom", "\u{e000}", Checked::Wrong),
         // The one whose password is compared for the work's sake has it; who is unknown has not.
         ("nobody", "pencil", Checked::Wrong),
+        ("nobody", "password", Checked::Wrong),
         ("", "pencil", Checked::Wrong),
     ];
     for (user, password, expected) in cases {
@@ -301,7 +302,8 @@ fn a_file_is_made_where_there_is_none_and_found_behind_a_link() {
     let directory = tempfile::tempdir().unwrap();
     let (file, link) = (directory.path().join("users"), directory.path().join("link"));
     let credential = SCRAM.parse().unwrap();
-    let mut book = Book::open(&file).unwrap();
+    assert!(matches!(Book::open(&file), Err(BookError::Users(UsersError { source: Fault::Unreadable(_), .. }))));
+    let mut book = Book::open_or_begin(&file).unwrap();
     book.put("a", &credential).unwrap();
     assert!(!file.exists());
     // What a killed edit left.
@@ -316,7 +318,7 @@ fn a_file_is_made_where_there_is_none_and_found_behind_a_link() {
     let names: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert_eq!(Users::load(&file).unwrap().len(), 2);
-    assert!(Book::open(Path::new("/nowhere/users")).is_err());
+    assert!(Book::open_or_begin(Path::new("/nowhere/users")).is_err());
 }
 
 #[test]

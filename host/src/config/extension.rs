@@ -13,7 +13,7 @@ use super::words::suggest;
 use super::{Place, Problem};
 
 /// The extensions that come with the server, for `component = "builtin:NAME"`.
-pub const STOCK: [&str; 5] = ["xclient", "xremoteip", "xsetcontext", "xdumpcontext", "always-allow"];
+pub const STOCK: [&str; 6] = ["xclient", "xremoteip", "xsetcontext", "xdumpcontext", "always-allow", "xforward"];
 
 /// One `[extension.NAME]`.
 #[derive(Clone, Debug)]

@@ -31,6 +31,12 @@ pub struct Status {
     pub connections_refused: u64,
     /// Recipients refused since the start.
     pub recipients_refused: u64,
+    /// Connections of proxies closed because of their PROXY header.
+    pub proxy_headers_refused: u64,
+    /// Exchanges of AUTH that did not succeed.
+    pub logins_failed: u64,
+    /// How often sessions reached a limit, by its key.
+    pub limits_reached: BTreeMap<String, u64>,
     /// TLS handshakes that failed since the start.
     pub handshakes_failed: u64,
     /// The last attempt at a reload, if there was one.
@@ -115,9 +121,17 @@ impl fmt::Display for Status {
         writeln!(f, "messages       {} accepted, {} in the queue", self.messages_accepted, self.queue)?;
         writeln!(
             f,
-            "refused        {} connections, {} recipients, {} TLS handshakes",
-            self.connections_refused, self.recipients_refused, self.handshakes_failed
+            "refused        {} connections, {} PROXY headers, {} TLS handshakes, {} logins, {} recipients",
+            self.connections_refused,
+            self.proxy_headers_refused,
+            self.handshakes_failed,
+            self.logins_failed,
+            self.recipients_refused
         )?;
+        if !self.limits_reached.is_empty() {
+            let limits = self.limits_reached.iter().map(|(limit, count)| format!("{limit} {count}"));
+            writeln!(f, "limits reached {}", limits.collect::<Vec<_>>().join(", "))?;
+        }
         table(f, ["LISTENER", "SESSIONS", "ADDRESSES"], self.listeners.iter().map(ListenerStatus::row))?;
         table(
             f,
@@ -254,6 +268,9 @@ mod tests {
             connections_refused: 2,
             recipients_refused: 5,
             handshakes_failed: 1,
+            proxy_headers_refused: 2,
+            logins_failed: 7,
+            limits_reached: BTreeMap::from([("errors".to_owned(), 3), ("recipients".to_owned(), 1)]),
             last_reload: Some(ReloadStatus {
                 at: "2026-11-22T16:00:00.123Z".to_owned(),
                 ok: false,
@@ -277,7 +294,8 @@ last reload    2026-11-22T16:00:00.123Z, refused, the old configuration stays
                error: unknown key
                  --> x\u001b[2J:4:1
 messages       4000 accepted, 3 in the queue
-refused        2 connections, 5 recipients, 1 TLS handshakes
+refused        2 connections, 2 PROXY headers, 1 TLS handshakes, 7 logins, 5 recipients
+limits reached errors 3, recipients 1
 
 LISTENER  SESSIONS  ADDRESSES
 edge      1200      0.0.0.0:25, [::]:25

@@ -170,7 +170,8 @@ fn copy_lines(mut content: impl Read, mut out: impl Write, binary: bool) -> Resu
             Err(error) => return Err(CopyError::Read(error)),
         };
         let mut rest = buffer.get(..read).unwrap_or_default();
-        while let Some(end) = memchr::memchr(b'\n', rest).map(|at| at + 1).or((!rest.is_empty()).then_some(rest.len())) {
+        while let Some(end) = memchr::memchr(b'\n', rest).map(|at| at + 1).or((!rest.is_empty()).then_some(rest.len()))
+        {
             let (piece, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             rest = behind;
             if raw {

@@ -1,15 +1,18 @@
 //! What is asked of a guest, what it answers, what that leaves behind, and the ways in which a call fails. Plain data.
+//!
+//! What is asked may hold a password and what is answered may prove one: neither is ever printed.
 
 use super::bindings::exports::pillarbox::extension as hooks;
 use super::bindings::pillarbox::extension::types;
 use super::interface::Hook;
 use crate::session::change::Change;
 use crate::session::policy::Remembered;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What a call of a hook is made with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Call<'a> {
     /// `connect`
     Connect,
@@ -19,6 +22,21 @@ pub enum Call<'a> {
     Begin(&'a str, &'a str),
     /// `command.resume`
     Resume(&'a [u8], &'a [u8]),
+    /// `authenticate.begin`
+    Authenticate(&'a str, Option<&'a [u8]>),
+    /// `authenticate.resume`
+    Respond(&'a [u8], &'a [u8]),
+    /// `verify.password`
+    Password {
+        /// Who it is said to be.
+        user: &'a str,
+        /// In the clear.
+        password: &'a str,
+        /// PLAIN's authorization identity, if one was given.
+        authorization: Option<&'a str>,
+    },
+    /// `verify.lookup`
+    Lookup(&'a str),
     /// `mail`
     Mail(&'a str, &'a [types::Parameter]),
     /// `recipient`
@@ -40,6 +58,8 @@ impl Call<'_> {
             Call::Connect => Hook::Connect,
             Call::Hello(..) => Hook::Hello,
             Call::Begin(..) | Call::Resume(..) => Hook::Command,
+            Call::Authenticate(..) | Call::Respond(..) => Hook::Authenticate,
+            Call::Password { .. } | Call::Lookup(_) => Hook::Verify,
             Call::Mail(..) => Hook::Mail,
             Call::Recipient(..) => Hook::Recipient,
             Call::Data => Hook::Data,
@@ -50,15 +70,36 @@ impl Call<'_> {
     }
 }
 
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({})", self.hook().name())
+    }
+}
+
 /// What a hook answered, not yet looked at.
-#[derive(Debug)]
 pub enum Returned {
     /// Hooks that decide.
     Decision(types::Decision),
     /// `command`.
     Answer(hooks::command::Answer),
+    /// `authenticate`.
+    Step(hooks::authenticate::Step),
+    /// `verify`.
+    Outcome(hooks::verify::Outcome),
     /// Hooks that only inform.
     Nothing,
+}
+
+impl fmt::Debug for Returned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Returned::Decision(_) => "Decision",
+            Returned::Answer(_) => "Answer",
+            Returned::Step(_) => "Step",
+            Returned::Outcome(_) => "Outcome",
+            Returned::Nothing => "Nothing",
+        })
+    }
 }
 
 /// What a call left behind, when it returned cleanly.

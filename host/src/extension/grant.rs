@@ -27,6 +27,11 @@ impl Grant {
         self.entries.entry(capability) == Some(&Granted::Denied)
     }
 
+    /// Whether the operator said anything of it.
+    pub fn mentions(&self, capability: Capability) -> bool {
+        self.entries.entry(capability).is_some()
+    }
+
     /// Whether anything but `session` is granted.
     pub fn beyond_session(&self) -> bool {
         Capability::ALL.into_iter().any(|capability| capability != Capability::Session && self.has(capability))
@@ -57,6 +62,23 @@ impl Grant {
             Some(Granted::All) => true,
             Some(Granted::Names(names)) => names.iter().any(|name| name == user),
             Some(Granted::Scoped { .. } | Granted::Denied) | None => false,
+        }
+    }
+
+    /// Whether logins by this SASL mechanism, in upper case, are its matter.
+    pub fn judges(&self, mechanism: &str) -> bool {
+        match self.entries.entry(Capability::Credentials) {
+            Some(Granted::All) => true,
+            Some(Granted::Names(names)) => names.iter().any(|name| name == mechanism),
+            Some(Granted::Scoped { .. } | Granted::Denied) | None => false,
+        }
+    }
+
+    /// The names a capability is narrowed to, if it is.
+    pub fn names(&self, capability: Capability) -> &[String] {
+        match self.entries.entry(capability) {
+            Some(Granted::Names(names)) => names,
+            Some(Granted::All | Granted::Scoped { .. } | Granted::Denied) | None => &[],
         }
     }
 
@@ -108,5 +130,31 @@ impl std::fmt::Display for Grant {
             f.write_str("nothing")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn credentials_are_narrowed_to_mechanisms() {
+        let names = |names: &[&str]| Granted::Names(names.iter().map(|name| (*name).to_owned()).collect());
+        for (granted, plain, scram, plus) in [
+            (None, false, false, false),
+            (Some(Granted::Denied), false, false, false),
+            (Some(Granted::All), true, true, true),
+            (Some(names(&[])), false, false, false),
+            (Some(names(&["PLAIN", "LOGIN"])), true, false, false),
+            // No name is the beginning of another.
+            (Some(names(&["SCRAM-SHA-256"])), false, true, false),
+            (Some(names(&["SCRAM-SHA-256-PLUS"])), false, false, true),
+        ] {
+            let entries = granted.iter().map(|granted| (Capability::Credentials, granted.clone())).collect();
+            let grant = Grant::new(config::Grant { entries }, Verdicts::default());
+            let judged = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"].map(|name| grant.judges(name));
+            assert_eq!(judged, [plain, scram, plus], "{granted:?}");
+        }
     }
 }

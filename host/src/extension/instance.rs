@@ -76,7 +76,7 @@ macro_rules! guests {
         }
     };
 }
-guests!(connect, hello, command, mail, recipient, data, message, accepted, disconnect);
+guests!(connect, hello, command, authenticate, verify, mail, recipient, data, message, accepted, disconnect);
 
 impl fmt::Debug for Indices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,6 +206,16 @@ impl Instance {
             Call::Hello(verb, domain) => Returned::Decision(guest!(hello).call_hello(store, verb, domain).await?),
             Call::Begin(verb, argument) => Returned::Answer(guest!(command).call_begin(store, verb, argument).await?),
             Call::Resume(state, line) => Returned::Answer(guest!(command).call_resume(store, state, line).await?),
+            Call::Authenticate(mechanism, initial) => {
+                Returned::Step(guest!(authenticate).call_begin(store, mechanism, initial).await?)
+            }
+            Call::Respond(state, response) => {
+                Returned::Step(guest!(authenticate).call_resume(store, state, response).await?)
+            }
+            Call::Password { user, password, authorization } => {
+                Returned::Outcome(guest!(verify).call_password(store, user, password, authorization).await?)
+            }
+            Call::Lookup(user) => Returned::Outcome(guest!(verify).call_lookup(store, user).await?),
             Call::Mail(sender, given) => Returned::Decision(guest!(mail).call_mail(store, sender, given).await?),
             Call::Recipient(to, given) => Returned::Decision(guest!(recipient).call_recipient(store, to, given).await?),
             Call::Data => Returned::Decision(guest!(data).call_data(store).await?),

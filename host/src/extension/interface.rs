@@ -70,11 +70,6 @@ impl Hook {
             Hook::Command | Hook::Disconnect => None,
         }
     }
-
-    /// Whether this version of the server asks it.
-    pub fn served(self) -> bool {
-        !matches!(self, Hook::Authenticate | Hook::Verify)
-    }
 }
 
 impl From<declare::Hook> for Hook {
@@ -111,6 +106,7 @@ impl Import {
     pub fn named(name: &str) -> Import {
         match name {
             "types" | "log" | "settings" | "state" | "declare" | "advertise" => Import::Free,
+            // `credentials` is asked for by hooks; there is nothing of that name to import.
             _ => Capability::named(name)
                 .filter(|capability| *capability != Capability::Credentials)
                 .map_or(Import::Unknown, Import::Needs),

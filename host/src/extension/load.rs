@@ -9,7 +9,7 @@ use super::grant::Grant;
 use super::instance::{Indices, Instance};
 use super::interface::{Hook, Import, PACKAGE};
 use super::link;
-use super::missing::missing_grants;
+use super::missing::Needs;
 use super::rack::Rack;
 use super::state::State;
 use crate::config::{self, Capability, ExtensionLimits, OnFailure, Problem, Setting};
@@ -206,14 +206,8 @@ fn exported_hooks(engine: &Engine, component: &Component) -> Result<BTreeSet<Hoo
         }
         match (interface, Hook::named(interface)) {
             ("lifecycle", _) => lifecycle = true,
-            (_, Some(hook)) if hook.served() => {
-                hooks.insert(hook);
-            }
             (_, Some(hook)) => {
-                let hook = hook.name();
-                return Err(LoadError::World(format!(
-                    "the component exports the hook `{hook}`, which is not available in this version"
-                )));
+                hooks.insert(hook);
             }
             (_, None) => {
                 return Err(LoadError::World(format!(
@@ -303,7 +297,7 @@ pub async fn link(
 ) -> Result<(Arc<Linked>, Declared), Vec<Problem>> {
     let Purpose { extension, entry, listener, counters } = purpose;
     let grant = Grant::new(entry.grant.clone(), entry.verdicts);
-    let missing = missing_grants(compiled, &grant, extension, entry, listener);
+    let missing = Needs { compiled, grant: &grant, extension, entry, listener }.before_init();
     if !missing.is_empty() {
         return Err(missing);
     }
@@ -336,7 +330,12 @@ pub async fn link(
             Failure::Start(why) => failed(why),
             other => failed(format!("init {other}")),
         })?;
-    Ok((linked, instance.declared().unwrap_or_default()))
+    let declared = instance.declared().unwrap_or_default();
+    let missing = Needs { compiled, grant: &linked.grant, extension, entry, listener }.after_init(&declared);
+    match missing.is_empty() {
+        true => Ok((linked, declared)),
+        false => Err(missing),
+    }
 }
 
 fn initial_memory(component: &Component) -> u64 {

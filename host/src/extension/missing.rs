@@ -1,48 +1,88 @@
 //! What a component needs and a listener does not grant, with the line that would grant it.
+//!
+//! What it imports is known from the component alone. Which of its hooks have work is known when `init` has declared the
+//! others away, and a hook without work needs nothing: so an extension can have a mode that sees passwords, and be used
+//! in another without the right to see them.
 
 use super::grant::Grant;
-use super::load::Compiled;
+use super::interface::Hook;
+use super::load::{Compiled, Declared};
 use crate::config::{self, Capability, Problem};
 use std::collections::BTreeMap;
 
-/// Every capability the component needs and the entry does not mention, each with the line that would grant it.
-pub fn missing_grants(
-    compiled: &Compiled,
-    grant: &Grant,
-    extension: &config::Extension,
-    entry: &config::Use,
-    listener: &str,
-) -> Vec<Problem> {
-    let hooks =
-        compiled.hooks.iter().filter_map(|hook| Some((hook.needs()?, format!("exports the hook `{}`", hook.name()))));
-    let imports = compiled.capabilities.keys().map(|capability| (*capability, "imports it".to_owned()));
-    let mut missing: BTreeMap<Capability, String> = BTreeMap::new();
-    for (capability, why) in imports.chain(hooks) {
-        if !grant.has(capability) && !grant.denies(capability) {
+/// One component, and what it is to be used for.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs<'a> {
+    /// The component.
+    pub compiled: &'a Compiled,
+    /// What it is granted.
+    pub grant: &'a Grant,
+    /// The extension.
+    pub extension: &'a config::Extension,
+    /// Its entry on the listener.
+    pub entry: &'a config::Use,
+    /// The listener's name.
+    pub listener: &'a str,
+}
+
+impl Needs<'_> {
+    /// What must be granted before the component can be linked, and with it what its hooks will need, so that the
+    /// operator reads it at once. Without a right to `credentials`, which is not to be given on a guess.
+    pub fn before_init(&self) -> Vec<Problem> {
+        let imports = self.compiled.capabilities.keys().map(|capability| (*capability, "imports it".to_owned()));
+        let missing = self.missing(imports.clone());
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let guess = |(capability, _): &(Capability, String)| *capability != Capability::Credentials;
+        let hooks = needed_by(self.compiled.hooks.iter()).filter(guess);
+        self.problems(self.missing(imports.chain(hooks)), &Declared::default())
+    }
+
+    /// What its hooks need, now that `init` has said which have work.
+    pub fn after_init(&self, declared: &Declared) -> Vec<Problem> {
+        let asked = needed_by(self.compiled.hooks.difference(&declared.without));
+        self.problems(self.missing(asked), declared)
+    }
+
+    fn missing(&self, needed: impl Iterator<Item = (Capability, String)>) -> BTreeMap<Capability, String> {
+        let mut missing = BTreeMap::new();
+        for (capability, why) in needed.filter(|(capability, _)| !self.grant.mentions(*capability)) {
             missing.entry(capability).or_insert(why);
         }
+        missing
     }
-    missing
-        .into_iter()
-        .map(|(capability, why)| {
+
+    fn problems(&self, missing: BTreeMap<Capability, String>, declared: &Declared) -> Vec<Problem> {
+        let Needs { compiled, grant, extension, entry, listener } = *self;
+        let problem = |(capability, why): (Capability, String)| {
             let message = format!(
                 "extension `{}` needs `{capability}`, which listener `{listener}` does not grant: it {why}",
                 extension.name
             );
             let help = match capability.served() {
-                true => format!("add this line to the entry:\ngrant.{capability} = {}", suggestion(compiled, capability, grant)),
+                true => {
+                    let value = suggestion(compiled, declared, capability, grant);
+                    format!("add this line to the entry:\ngrant.{capability} = {value}")
+                }
                 false => format!(
                     "`{capability}` is not available in this version; to load the extension without it add this line to the entry:\n\
                      grant.{capability} = false"
                 ),
             };
             Problem::at(entry.place, message).help(help)
-        })
-        .collect()
+        };
+        missing.into_iter().map(problem).collect()
+    }
 }
 
-/// The narrowest value that grants what the component uses, as far as its imports tell.
-fn suggestion(compiled: &Compiled, capability: Capability, grant: &Grant) -> String {
+/// What these hooks need, each with the reason.
+fn needed_by<'a>(hooks: impl Iterator<Item = &'a Hook>) -> impl Iterator<Item = (Capability, String)> {
+    hooks.filter_map(|hook| Some((hook.needs()?, format!("exports the hook `{}`", hook.name()))))
+}
+
+/// The narrowest value that grants what the component uses, as far as its imports and declarations tell.
+fn suggestion(compiled: &Compiled, declared: &Declared, capability: Capability, grant: &Grant) -> String {
     let functions = compiled.capabilities.get(&capability).map(Vec::as_slice).unwrap_or_default();
     let names: Vec<String> = match capability {
         // The functions are the fields; `id` needs none.
@@ -52,10 +92,23 @@ fn suggestion(compiled: &Compiled, capability: Capability, grant: &Grant) -> Str
             let given = |field: &&str| *field != "login" || grant.has(Capability::Authentication);
             functions.iter().filter_map(|name| name.strip_prefix("set-")).filter(given).map(str::to_owned).collect()
         }
+        // Whoever judges passwords need not know anything for SCRAM, and where it does not, offering it keeps clients
+        // from what would do.
+        Capability::Credentials => {
+            let judges = compiled.hooks.contains(&Hook::Verify) && !declared.without.contains(&Hook::Verify);
+            let passwords = judges.then_some(["PLAIN", "LOGIN"]).into_iter().flatten().map(str::to_owned);
+            passwords.chain(declared.mechanisms.iter().cloned()).collect()
+        }
         _ => Vec::new(),
     };
     match names.is_empty() {
         true => "true".to_owned(),
-        false => format!("[{}]", names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")),
+        false => list(names),
     }
+}
+
+/// Names as the file has them.
+pub fn list(names: impl IntoIterator<Item = String>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("\"{name}\"")).collect();
+    format!("[{}]", names.join(", "))
 }

@@ -111,6 +111,8 @@ pub struct Words {
     pub mail_parameters: Vec<String>,
     /// RCPT parameters.
     pub recipient_parameters: Vec<String>,
+    /// SASL mechanisms.
+    pub mechanisms: Vec<String>,
 }
 
 impl Runtime {
@@ -308,6 +310,7 @@ impl Words {
             verbs: declared.verbs.keys().cloned().collect(),
             mail_parameters: declared.mail_parameters.iter().cloned().collect(),
             recipient_parameters: declared.recipient_parameters.iter().cloned().collect(),
+            mechanisms: declared.mechanisms.iter().cloned().collect(),
         }
     }
 }

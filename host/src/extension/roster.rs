@@ -3,9 +3,10 @@
 
 use super::interface::Hook;
 use super::load::{Declared, Linked};
+use super::missing::list;
 use super::rack::Rack;
 use crate::config::{Capability, Listener, Problem, Trust, Use};
-use crate::session::facts::Facts;
+use crate::session::facts::{Facts, Login};
 use crate::session::policy::{Offers, Standing};
 use ipnet::IpNet;
 use pillarbox_smtp::{Claim, KEYWORDS, MAIL_PARAMETERS, RECIPIENT_PARAMETERS, VERBS, Verbs};
@@ -30,6 +31,18 @@ pub struct Entry {
     print: [u8; 32],
 }
 
+/// The SASL mechanisms the server speaks itself.
+const MECHANISMS: [&str; 5] = ["PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL"];
+/// Those of them that extensions judge: all that need to know something of the user.
+const JUDGED: [&str; 4] = ["PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"];
+
+/// What of an extension is there for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Presence {
+    there: bool,
+    commands: bool,
+}
+
 /// All of a listener's.
 #[derive(Debug)]
 pub struct Roster {
@@ -37,16 +50,16 @@ pub struct Roster {
     pub entries: Vec<Arc<Entry>>,
     /// Where instances wait.
     pub rack: Arc<Rack>,
-    /// What is offered, by which entries' verbs are open: few combinations ever occur.
-    offers: Mutex<BTreeMap<Vec<bool>, Offers>>,
+    /// What is offered, by which entries are there and whose verbs are open: few combinations ever occur.
+    offers: Mutex<BTreeMap<Vec<Presence>, Offers>>,
 }
 
 impl Entry {
     /// An entry of a listener.
     pub fn new(linked: Arc<Linked>, declared: Declared, exported: &BTreeSet<Hook>, entry: &Use) -> Entry {
         let asked = |hook: &Hook| {
-            let denied = hook.needs().is_some_and(|capability| linked.grant.denies(capability));
-            !denied && !declared.without.contains(hook)
+            let granted = hook.needs().is_none_or(|capability| linked.grant.has(capability));
+            granted && !declared.without.contains(hook)
         };
         let hooks = exported.iter().copied().filter(asked).collect();
         let mut hasher = Sha256::new();
@@ -74,6 +87,35 @@ impl Entry {
         self.holds(facts.peer.address) && (self.trust == Trust::Peer || self.holds(facts.client.endpoint.address))
     }
 
+    /// Whether it speaks this SASL mechanism itself.
+    pub fn speaks(&self, mechanism: &str) -> bool {
+        self.mechanisms().any(|spoken| spoken == mechanism)
+    }
+
+    /// Whether it judges what clients prove by this SASL mechanism of the server's.
+    pub fn judges(&self, mechanism: &str) -> bool {
+        self.judged().any(|judged| judged == mechanism)
+    }
+
+    /// Whether it is there for this session and may still say who is logged in.
+    pub fn vouches(&self, login: &Login, facts: &Facts) -> bool {
+        // Where no mechanism was spoken, the extension's own name stands in its place.
+        if login.mechanism == *self.linked.name {
+            return self.commands(facts) && self.linked.grant.authenticates(&login.user);
+        }
+        self.is_there(facts) && (self.speaks(&login.mechanism) || self.judges(&login.mechanism))
+    }
+
+    fn mechanisms(&self) -> impl Iterator<Item = &String> {
+        let spoken = |name: &&String| self.hooks.contains(&Hook::Authenticate) && self.linked.grant.judges(name);
+        self.declared.mechanisms.iter().filter(spoken)
+    }
+
+    fn judged(&self) -> impl Iterator<Item = &'static str> {
+        let judged = |name: &&str| self.hooks.contains(&Hook::Verify) && self.linked.grant.judges(name);
+        JUDGED.into_iter().filter(judged)
+    }
+
     fn holds(&self, address: Option<IpAddr>) -> bool {
         let Some(peers) = &self.peers else { return true };
         address.is_some_and(|ip| peers.iter().any(|net| net.contains(&ip.to_canonical())))
@@ -94,16 +136,18 @@ impl Roster {
 
     /// What is declared for this session.
     pub fn offers(&self, facts: &Facts) -> Offers {
-        let open: Vec<bool> = self.entries.iter().map(|entry| entry.commands(facts)).collect();
+        let presence = |entry: &Arc<Entry>| Presence { there: entry.is_there(facts), commands: entry.commands(facts) };
+        let present: Vec<Presence> = self.entries.iter().map(presence).collect();
         let mut known = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(offers) = known.get(&open) {
+        if let Some(offers) = known.get(&present) {
             return offers.clone();
         }
         let mut verbs = Verbs::new();
         let (mut mail, mut recipient) = (BTreeSet::new(), BTreeSet::new());
-        for (entry, open) in self.entries.iter().zip(&open) {
+        let (mut mechanisms, mut judged) = (BTreeSet::new(), BTreeSet::new());
+        for (entry, present) in self.entries.iter().zip(&present) {
             for (verb, rule) in &entry.declared.verbs {
-                match open {
+                match present.commands {
                     true => {
                         verbs.insert(verb.clone(), Claim::Open(*rule));
                     }
@@ -112,18 +156,24 @@ impl Roster {
                     }
                 }
             }
-            if *open {
+            if present.commands {
                 mail.extend(entry.declared.mail_parameters.iter().cloned());
                 recipient.extend(entry.declared.recipient_parameters.iter().cloned());
+            }
+            // Who may log in is never left with the peer, whatever `trust` says.
+            if present.there {
+                mechanisms.extend(entry.mechanisms().cloned());
+                judged.extend(entry.judged().map(str::to_owned));
             }
         }
         let offers = Offers {
             verbs: Arc::new(verbs),
             mail_parameters: Arc::new(mail),
             recipient_parameters: Arc::new(recipient),
-            ..Offers::default()
+            mechanisms: Arc::new(mechanisms),
+            judged: Arc::new(judged),
         };
-        known.insert(open, offers.clone());
+        known.insert(present, offers.clone());
         offers
     }
 
@@ -158,8 +208,10 @@ fn check_peers(listener: &Listener, entry: &Use, this: &Entry, problems: &mut Ve
         (false, None) => return,
     };
     let name = &entry.extension;
+    // Behind a proxy the clients of a loopback listener come from anywhere.
+    let local = listener.proxy.is_none() && listener.address.iter().all(|address| address.ip().is_loopback());
     match &entry.peers {
-        None if listener.address.iter().all(|address| address.ip().is_loopback()) => {}
+        None if local => {}
         None => problems.push(
             Problem::at(
                 entry.place,
@@ -193,6 +245,7 @@ fn check_declared(entry: &Use, this: &Entry, problems: &mut Vec<Problem>) {
         ("the keyword", KEYWORDS, declared.keywords.keys().collect()),
         ("the MAIL parameter", MAIL_PARAMETERS, declared.mail_parameters.iter().collect()),
         ("the RCPT parameter", RECIPIENT_PARAMETERS, declared.recipient_parameters.iter().collect()),
+        ("the SASL mechanism", &MECHANISMS, declared.mechanisms.iter().collect()),
     ];
     for (kind, spoken, words) in core {
         for word in words.into_iter().filter(|word| spoken.contains(&word.as_str())) {
@@ -202,8 +255,34 @@ fn check_declared(entry: &Use, this: &Entry, problems: &mut Vec<Problem>) {
     if !declared.verbs.is_empty() && !this.hooks.contains(&Hook::Command) {
         problem("declares a verb and has no hook `command` to answer it".to_owned());
     }
-    if let Some(mechanism) = declared.mechanisms.first() {
-        problem(format!("declares the SASL mechanism `{mechanism}`; mechanisms are not available in this version"));
+    check_mechanisms(entry, this, problems);
+}
+
+/// A mechanism that nobody could speak. One whose secrets the operator withheld with `false` is not offered, and that is
+/// what was asked for.
+fn check_mechanisms(entry: &Use, this: &Entry, problems: &mut Vec<Problem>) {
+    let (declared, grant) = (&this.declared, &this.linked.grant);
+    if grant.denies(Capability::Credentials) {
+        return;
+    }
+    let name = &entry.extension;
+    if !declared.mechanisms.is_empty() && !this.hooks.contains(&Hook::Authenticate) {
+        let text = format!("extension `{name}` declares a SASL mechanism and has no hook `authenticate` to answer it");
+        problems.push(Problem::at(entry.place, text));
+        return;
+    }
+    for mechanism in declared.mechanisms.iter().filter(|mechanism| !grant.judges(mechanism)) {
+        let granted = grant.names(Capability::Credentials).iter().chain(&declared.mechanisms).cloned();
+        let all = list(granted.collect::<BTreeSet<String>>());
+        problems.push(
+            Problem::at(
+                entry.place,
+                format!(
+                    "extension `{name}` declares the SASL mechanism `{mechanism}`, which its `credentials` do not name"
+                ),
+            )
+            .help(format!("write this line in the entry:\ngrant.credentials = {all}")),
+        );
     }
 }
 
@@ -218,6 +297,7 @@ fn check_claims(entry: &Use, this: &Entry, other: &Entry, problems: &mut Vec<Pro
         ("keyword", mine.keywords.keys().filter(|word| theirs.keywords.contains_key(*word)).collect()),
         ("MAIL parameter", mine.mail_parameters.intersection(&theirs.mail_parameters).collect()),
         ("RCPT parameter", mine.recipient_parameters.intersection(&theirs.recipient_parameters).collect()),
+        ("SASL mechanism", this.mechanisms().filter(|mechanism| other.speaks(mechanism)).collect()),
     ];
     for (kind, words) in shared {
         for word in words {

@@ -1,14 +1,14 @@
 //! The loop at one door. It never waits for a peer, and errors of `accept` neither end it nor make it spin.
 
-use super::tally::{Full, Slot, Tally};
-use super::{Accepted, Serve};
-use crate::config::{self, TlsMode};
+use super::Serve;
+use super::caller::Caller;
+use super::tally::{Slot, Tally};
+use crate::config;
 use crate::observe::Counters;
 use arc_swap::ArcSwap;
-use pillarbox_smtp::reply;
 use std::future::Future;
-use std::io::{self, ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -70,63 +70,56 @@ impl Entrance {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let post = self.post.load_full();
-        let peer = canonical(peer);
-        match Tally::admit(&post.tally, peer.ip()) {
-            Ok(slot) => self.begin(stream, peer, &post, slot),
-            Err(full) => self.turn_away(stream, peer, &post, full),
+        // Fails only when the peer has gone meanwhile.
+        let Ok(local) = stream.local_addr() else { return };
+        let caller = Caller {
+            stream,
+            peer: canonical(peer),
+            local: canonical(local),
+            via: None,
+            post: self.post.load_full(),
+            counters: Arc::clone(&self.counters),
+        };
+        let mut slot = match Tally::enter(&caller.post.tally) {
+            Ok(slot) => slot,
+            Err(full) => return caller.turn_away(full),
+        };
+        // Whose connection a proxy passes on is not known yet. Until then it counts against the listener's limit alone,
+        // so that also connections that never say it are bounded.
+        if caller.proxy().is_none()
+            && let Err(full) = caller.take_place(&mut slot)
+        {
+            return caller.turn_away(full);
         }
+        self.begin(caller, slot);
     }
 
-    fn begin(&self, stream: TcpStream, peer: SocketAddr, post: &Post, slot: Slot) {
-        // Both fail only when the peer has gone meanwhile, and then its session ends soon enough.
-        let _ = stream.set_nodelay(true);
-        let Ok(local) = stream.local_addr() else { return };
-        let accepted = Accepted {
-            stream,
-            peer,
-            local: canonical(local),
-            listener: post.listener.name.clone(),
-            stop: self.stop.clone(),
-        };
+    fn begin(&self, caller: Caller, slot: Slot) {
+        // Fails only when the peer has gone, and then its session ends soon enough.
+        let _ = caller.stream.set_nodelay(true);
         let presence = Presence::new(&self.open, slot);
         let serve = Arc::clone(&self.serve);
-        let mut cut = self.cut.clone();
+        let (mut cut, stop) = (self.cut.clone(), self.stop.clone());
         tokio::spawn(async move {
             // Here, so that it outlives the session also when that panics.
-            let _presence = presence;
+            let mut presence = presence;
             tokio::select! {
                 biased;
                 _ = cut.wait_for(|cut| *cut) => {}
-                () = serve.serve(accepted) => {}
+                () = hold(caller, &mut presence.slot, serve, stop) => {}
             }
         });
     }
+}
 
-    /// Says 421 and closes. The send buffer of a new connection is empty, so the reply goes into it at once or never,
-    /// and no peer is waited for. Under implicit TLS a reply would need a handshake, which is what cannot be afforded.
-    fn turn_away(&self, stream: TcpStream, peer: SocketAddr, post: &Post, full: Full) {
-        self.counters.connection_refused();
-        let listener = &post.listener.name;
-        let Full { network, open, limit } = full;
-        match network {
-            Some(network) => tracing::info!(
-                listener, %peer, limit = "connections", %network, open, allowed = limit, "connection refused"
-            ),
-            None => {
-                tracing::info!(listener, %peer, limit = "connections", open, allowed = limit, "connection refused");
-            }
-        }
-        if post.listener.tls.mode == TlsMode::Implicit {
-            return;
-        }
-        let mut wire = Vec::new();
-        reply::too_many_connections().reply().encode(&mut wire);
-        if let Ok(mut stream) = stream.into_std() {
-            let _ = stream.write(&wire);
-            let _ = stream.shutdown(Shutdown::Write);
-        }
+/// Holds one connection from its first octet to its last.
+async fn hold(caller: Caller, slot: &mut Slot, serve: Arc<dyn Serve>, mut stop: watch::Receiver<bool>) {
+    let proxied = caller.proxy().is_some();
+    let Some(caller) = caller.introduced(&mut stop).await else { return };
+    if proxied && let Err(full) = caller.take_place(slot) {
+        return caller.turn_away(full);
     }
+    serve.serve(caller.accepted(stop)).await;
 }
 
 /// Whether an error is about one connection, which is off the queue with it, and not about accepting (accept(2): errors
@@ -175,13 +168,13 @@ impl Trouble {
 /// The presence of one session: counted from here to its drop.
 struct Presence {
     open: watch::Sender<usize>,
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Presence {
     fn new(open: &watch::Sender<usize>, slot: Slot) -> Presence {
         open.send_modify(|open| *open = open.saturating_add(1));
-        Presence { open: open.clone(), _slot: slot }
+        Presence { open: open.clone(), slot }
     }
 }
 

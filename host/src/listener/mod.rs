@@ -1,17 +1,21 @@
 //! The doors: the sockets that listeners are bound to, who is let in, and the leaving of all.
 //!
 //! A reload moves the doors as a whole: everything new is bound before anything old is closed, and when something cannot
-//! be bound nothing has changed. The room counts sessions and does not know what happens in one: it hands each accepted
-//! connection to a [`Serve`].
+//! be bound nothing has changed. A proxy that the listener names says first whose connection it passes on, and from there
+//! on only that counts. The room counts sessions and does not know what happens in one: it hands each accepted connection
+//! to a [`Serve`].
 
 mod accept;
 mod bind;
+mod caller;
+mod header;
 mod tally;
 
 pub use bind::BindError;
 
 use crate::config;
 use crate::observe::Counters;
+use crate::session::via::Via;
 use accept::{Entrance, Post};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
@@ -39,10 +43,12 @@ pub trait Serve: Send + Sync {
 pub struct Accepted {
     /// The connection, without Nagle's delay.
     pub stream: TcpStream,
-    /// The other end. An IPv4 address is never written as IPv6.
+    /// The client: the one that the header of a proxy names, or the other end. An IPv4 address is never written as IPv6.
     pub peer: SocketAddr,
-    /// This end.
+    /// What the client connected to: as the header says, or this end.
     pub local: SocketAddr,
+    /// The proxy it came through.
+    pub via: Option<Via>,
     /// The name of the listener that this address belonged to when the connection came.
     pub listener: String,
     /// Becomes true when the server is about to end: finish what is under way, and then leave.

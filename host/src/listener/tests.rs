@@ -8,8 +8,8 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, TcpListener as StdListener};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
-use tally::Full;
-use tokio::io::AsyncReadExt;
+use tally::{Full, Reach};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -415,35 +415,292 @@ async fn a_tally_holds_every_limit_around_an_address() {
         listeners(&text).remove("edge").unwrap()
     };
     let tally = Arc::new(Tally::default());
-    tally.set_limits(&listener(5, 3, 2));
+    let edge = listener(5, 3, 2);
+    tally.set_limits(&edge);
     let mut slots = BTreeMap::new();
-    let mut admit = |address: &str| match Tally::admit(&tally, address.parse().unwrap()) {
+    let enter = |address: &str, edge: &Listener| {
+        let address = address.parse().unwrap();
+        let mut slot = Tally::enter(&tally)?;
+        slot.count(address, &edge.rules_for(Some(address)).limits).map(|()| slot)
+    };
+    let mut admit = |address: &str| match enter(address, &edge) {
         Ok(slot) => {
             slots.entry(address.to_owned()).or_insert_with(Vec::new).push(slot);
             "in".to_owned()
         }
-        Err(Full { network: Some(network), open, limit }) => format!("{network}: {open} of {limit}"),
-        Err(Full { network: None, open, limit }) => format!("all: {open} of {limit}"),
+        Err(Full { reach, open, allowed }) => format!("{reach:?}: {open} of {allowed}"),
     };
     for (address, expected) in [
         ("10.1.0.1", "in"),
         ("10.1.0.1", "in"),
-        ("10.1.0.2", "10.1.0.0/16: 2 of 2"),
+        ("10.1.0.2", "Network(10.1.0.0/16): 2 of 2"),
         ("10.2.0.1", "in"),
-        ("10.3.0.1", "10.0.0.0/8: 3 of 3"),
+        ("10.3.0.1", "Network(10.0.0.0/8): 3 of 3"),
         ("192.0.2.1", "in"),
         ("2001:db8::1", "in"),
-        ("2001:db8::2", "all: 5 of 5"),
+        ("2001:db8::2", "Listener: 5 of 5"),
     ] {
         assert_eq!(admit(address), expected, "{address}");
     }
     slots.get_mut("10.1.0.1").unwrap().pop();
     assert_eq!(tally.open(), 4);
     // Fewer than are in: nobody is thrown out, and nobody comes in until enough have left.
-    tally.set_limits(&listener(5, 1, 9));
-    let tried = Tally::admit(&tally, "10.1.0.9".parse().unwrap());
-    assert_eq!(tried.unwrap_err(), Full { network: Some("10.0.0.0/8".parse().unwrap()), open: 2, limit: 1 });
+    let edge = listener(5, 1, 9);
+    tally.set_limits(&edge);
+    let tried = enter("10.1.0.9", &edge);
+    assert_eq!(tried.unwrap_err(), Full { reach: Reach::Network("10.0.0.0/8".parse().unwrap()), open: 2, allowed: 1 });
     slots.clear();
     assert_eq!(tally.open(), 0);
-    assert!(Tally::admit(&tally, "10.1.0.9".parse().unwrap()).is_ok());
+    assert!(enter("10.1.0.9", &edge).is_ok());
+}
+
+#[test]
+fn addresses_and_prefixes_have_limits_of_their_own() {
+    let blocks = "peer.\"10.0.0.0/8\".limits.recipients = 1\npeer.\"10.1.0.0/16\".limits.recipients = 1\n";
+    let edge = listeners(&format!("[listener.edge]\naddress = [\"127.0.0.1:0\"]\n{blocks}"));
+    let mut edge = Listener::clone(&edge["edge"]);
+    edge.rules.limits = config::Limits {
+        connections: 0,
+        connections_per_address: 2,
+        connections_per_prefix: 3,
+        ..config::Limits::default()
+    };
+    let narrow = edge.peers.iter_mut().find(|block| block.network.prefix_len() == 16).unwrap();
+    narrow.limits.connections_per_address = Some(1);
+    let wide = edge.peers.iter_mut().find(|block| block.network.prefix_len() == 8).unwrap();
+    (wide.limits.connections_per_address, wide.limits.connections_per_prefix) = (Some(9), Some(0));
+    wide.limits.connections = Some(0);
+
+    let tally = Arc::new(Tally::default());
+    tally.set_limits(&edge);
+    let mut slots = Vec::new();
+    let mut enter = |address: &str| {
+        let address = address.parse().unwrap();
+        let mut slot = Tally::enter(&tally).unwrap();
+        match slot.count(address, &edge.rules_for(Some(address)).limits) {
+            Ok(()) => {
+                slots.push(slot);
+                "in".to_owned()
+            }
+            Err(Full { reach, open, allowed }) => format!("{reach:?}: {open} of {allowed}"),
+        }
+    };
+    for (address, expected) in [
+        ("192.0.2.1", "in"),
+        ("192.0.2.1", "in"),
+        ("192.0.2.1", "Address(192.0.2.1): 2 of 2"),
+        ("192.0.2.255", "in"),
+        ("192.0.2.3", "Prefix(192.0.2.0/24): 3 of 3"),
+        ("192.0.3.1", "in"),
+        ("2001:db8:0:1::1", "in"),
+        ("2001:db8:0:1:ffff::", "in"),
+        ("2001:db8:0:1::3", "in"),
+        ("2001:db8:0:1::4", "Prefix(2001:db8:0:1::/64): 3 of 3"),
+        ("2001:db8:0:2::", "in"),
+        // The narrowest block wins key by key, and 0 is none.
+        ("10.1.0.1", "in"),
+        ("10.1.0.1", "Address(10.1.0.1): 1 of 1"),
+        ("10.1.0.2", "in"),
+        ("10.1.0.3", "in"),
+        ("10.1.0.4", "in"),
+        ("10.2.0.1", "in"),
+        ("10.2.0.1", "in"),
+        ("10.2.0.1", "in"),
+    ] {
+        assert_eq!(enter(address), expected, "{address}");
+    }
+    slots.clear();
+    assert_eq!(tally.kept(), 0);
+}
+
+/// A listener on loopback that takes headers from 127.0.0.2 and .3.
+async fn proxied() -> (Doors, mpsc::UnboundedReceiver<Guest>, SocketAddr, Arc<Counters>) {
+    proxied_with(|_| ()).await
+}
+
+async fn proxied_with(
+    change: impl FnOnce(&mut Listener),
+) -> (Doors, mpsc::UnboundedReceiver<Guest>, SocketAddr, Arc<Counters>) {
+    let mut edge = Listener::clone(&one("edge", any())["edge"]);
+    let from = vec!["127.0.0.2/31".parse().unwrap()];
+    edge.proxy = Some(config::Proxy { from, timeout: Duration::from_secs(5) });
+    change(&mut edge);
+    let (hall, guests) = mpsc::unbounded_channel();
+    let counters = Arc::new(Counters::default());
+    let mut doors = Doors::new(Arc::new(Hall(hall)), Arc::clone(&counters));
+    doors.apply(&BTreeMap::from([("edge".to_owned(), Arc::new(edge))])).await.unwrap();
+    let address = doors.bound()[0].1;
+    (doors, guests, address, counters)
+}
+
+const PROXY: [u8; 4] = [127, 0, 0, 2];
+
+/// A header of version 2 from 192.0.2.1:4000 to 198.51.100.2:25, or of LOCAL.
+fn binary(command: u8, tlvs: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(12 + tlvs.len()).unwrap();
+    let ends = [192, 0, 2, 1, 198, 51, 100, 2, 0x0f, 0xa0, 0, 25];
+    [b"\r\n\r\n\0\r\nQUIT\n", &[command, 0x11, 0, length][..], &ends, tlvs].concat()
+}
+
+#[tokio::test]
+async fn a_header_names_the_client_and_leaves_what_the_client_sent() {
+    let (_doors, mut guests, address, counters) = proxied().await;
+    let line = b"PROXY TCP4 192.0.2.1 198.51.100.2 4000 25\r\n".to_vec();
+    let six = b"PROXY TCP6 ::ffff:192.0.2.1 2001:db8::2 4000 25\r\n".to_vec();
+    let tls = [&[0x20, 0, 16, 3, 0, 0, 0, 0, 0x22, 0, 8][..], b"a\x1b[2Jb=c"].concat();
+    let tlvs = [&b"\x05\0\x02\xab\x01"[..], b"\x02\0\x02mx", b"\x01\0\x02h2", b"\x30\0\x01x", &tls].concat();
+    let told = [
+        ("proxy_unique_id", "ab01"),
+        ("proxy_authority", "mx"),
+        ("proxy_alpn", "h2"),
+        ("proxy_tls_common_name", "a\\u001b[2Jb=c"),
+        ("proxy_tls_verified", "yes"),
+    ];
+    let (client, here) = ("192.0.2.1:4000", "198.51.100.2:25");
+    for (header, named, said) in [
+        (line, Some((client, here)), &[][..]),
+        (six, Some((client, "[2001:db8::2]:25")), &[]),
+        (binary(0x21, &[]), Some((client, here)), &[]),
+        (binary(0x21, &tlvs), Some((client, here)), &told),
+        (b"PROXY UNKNOWN 1 2\r\n".to_vec(), None, &[]),
+        (binary(0x20, &tlvs), None, &[]),
+    ] {
+        for cut in [0, 1, 14, 15, header.len() - 1, header.len()] {
+            let mut stream = from(PROXY, address).await;
+            stream.set_nodelay(true).unwrap();
+            let (first, rest) = header.split_at(cut);
+            stream.write_all(first).await.unwrap();
+            // So that it is read by itself.
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            stream.write_all(&[rest, b"EHLO client\r\n"].concat()).await.unwrap();
+            let Guest { mut accepted, leave: _leave } = guests.recv().await.unwrap();
+            let proxy = stream.local_addr().unwrap();
+            let (peer, local) =
+                named.map_or((proxy, address), |(client, here)| (client.parse().unwrap(), here.parse().unwrap()));
+            assert_eq!((accepted.peer, accepted.local), (peer, local));
+            let said = said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(accepted.via, Some(Via { proxy, named: named.is_some(), said }));
+            let mut octets = [0; 13];
+            accepted.stream.read_exact(&mut octets).await.unwrap();
+            assert_eq!(&octets, b"EHLO client\r\n");
+        }
+    }
+    assert_eq!(counters.snapshot().proxy_headers_refused, 0);
+}
+
+#[tokio::test]
+async fn who_is_no_proxy_is_a_client_like_any_other() {
+    let (_doors, mut guests, address, _) = proxied().await;
+    let mut stream = from([127, 0, 0, 4], address).await;
+    stream.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
+    let Guest { mut accepted, leave: _leave } = guests.recv().await.unwrap();
+    assert_eq!((accepted.peer, accepted.local, accepted.via), (stream.local_addr().unwrap(), address, None));
+    let mut octets = [0; 15];
+    accepted.stream.read_exact(&mut octets).await.unwrap();
+    assert_eq!(&octets, b"PROXY UNKNOWN\r\n");
+}
+
+#[tokio::test]
+async fn a_bad_header_closes_without_a_word() {
+    let heard = Heard::default();
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(heard.clone()));
+    let (doors, mut guests, address, counters) = proxied().await;
+    heard.0.lock().unwrap().clear();
+    let whole = binary(0x21, &[]);
+    for (sent, ends) in [
+        (&b"EHLO client\r\n"[..], false),
+        (b"PROXY TCP4 192.0.2.1 198.51.100.2 4000 25\n", false),
+        (b"\x16\x03\x01", false),
+        (&[b'P'; 100_000], false),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff", false),
+        (b"", true),
+        (b"PROXY TCP4 192.0", true),
+        (&whole[..27], true),
+    ] {
+        let mut stream = from(PROXY, address).await;
+        // The last may find the connection closed.
+        let _ = stream.write_all(sent).await;
+        if ends {
+            stream.shutdown().await.unwrap();
+        }
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert_eq!(answer, b"", "{}", sent.escape_ascii());
+    }
+    until(|| doors.sessions()["edge"] == 0).await;
+    assert!(guests.try_recv().is_err());
+    assert_eq!(counters.snapshot().proxy_headers_refused, 8);
+    assert_eq!(*heard.0.lock().unwrap(), ["proxy header refused"; 8]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_header_closes_without_a_word_however_it_trickles() {
+    let (doors, _guests, address, counters) = proxied().await;
+    let began = Instant::now();
+    assert_eq!(said(from(PROXY, address).await).await, "");
+    assert!(began.elapsed() >= Duration::from_secs(5) && began.elapsed() < Duration::from_secs(6));
+    // Octets do not renew the time.
+    let mut stream = from(PROXY, address).await;
+    stream.set_nodelay(true).unwrap();
+    let began = Instant::now();
+    for octet in b"PROXY TCP4" {
+        let _ = stream.write_all(&[*octet]).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    assert!(began.elapsed() < Duration::from_secs(11));
+    assert_eq!(counters.snapshot().proxy_headers_refused, 2);
+    until(|| doors.sessions()["edge"] == 0).await;
+}
+
+#[tokio::test]
+async fn limits_count_the_client_of_the_header() {
+    let (doors, mut guests, address, counters) = proxied_with(|edge| {
+        edge.rules.limits.connections_per_address = 1;
+        edge.rules.limits.connections = 4;
+    })
+    .await;
+    let proxied = async |client: &str| {
+        let mut stream = from(PROXY, address).await;
+        stream.write_all(format!("PROXY TCP4 {client} 198.51.100.2 4000 25\r\n").as_bytes()).await.unwrap();
+        stream
+    };
+    let _one = proxied("192.0.2.1").await;
+    let one = guests.recv().await.unwrap();
+    let _other = proxied("192.0.2.2").await;
+    let other = guests.recv().await.unwrap();
+    assert!(said(proxied("192.0.2.1").await).await.starts_with("421 4.4.5 "));
+    drop(one);
+    until(|| doors.sessions()["edge"] == 1).await;
+    let _again = proxied("192.0.2.1").await;
+    let again = guests.recv().await.unwrap();
+    // The proxy as itself, once; those who have not said who they are count against the listener alone.
+    let mut own = from(PROXY, address).await;
+    own.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
+    let own_guest = guests.recv().await.unwrap();
+    let silent = from(PROXY, address).await;
+    until(|| doors.sessions()["edge"] == 4).await;
+    assert!(said(from(PROXY, address).await).await.starts_with("421 4.4.5 "));
+    drop(silent);
+    until(|| doors.sessions()["edge"] == 3).await;
+    let mut second = from(PROXY, address).await;
+    second.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
+    assert!(said(second).await.starts_with("421 4.4.5 "));
+    assert_eq!(counters.snapshot().connections_refused, 3);
+    drop((other, again, own_guest));
+    until(|| doors.sessions()["edge"] == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_not_said_who_it_is_holds_no_end_up() {
+    let (mut doors, _guests, address, counters) = proxied().await;
+    let stream = from(PROXY, address).await;
+    until(|| doors.sessions()["edge"] == 1).await;
+    let began = Instant::now();
+    assert_eq!(doors.drain(Duration::from_secs(60)).await, 0);
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(said(stream).await, "");
+    assert_eq!(counters.snapshot().proxy_headers_refused, 0);
 }

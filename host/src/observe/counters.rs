@@ -11,6 +11,7 @@ pub struct Counters {
     sessions_opened: AtomicU64,
     sessions_closed: AtomicU64,
     connections_refused: AtomicU64,
+    proxy_headers_refused: AtomicU64,
     handshakes_failed: AtomicU64,
     messages_accepted: AtomicU64,
     recipients_refused: AtomicU64,
@@ -33,6 +34,11 @@ impl Counters {
     /// A connection was turned away at the door because of a limit.
     pub fn connection_refused(&self) {
         add_one(&self.connections_refused);
+    }
+
+    /// A proxy sent a bad PROXY header, none, or sent it too late.
+    pub fn proxy_header_refused(&self) {
+        add_one(&self.proxy_headers_refused);
     }
 
     /// A TLS handshake failed.
@@ -75,6 +81,7 @@ impl Counters {
             // Read one after the other: one more may have ended than had begun.
             sessions_open: opened.saturating_sub(read(&self.sessions_closed)),
             connections_refused: read(&self.connections_refused),
+            proxy_headers_refused: read(&self.proxy_headers_refused),
             handshakes_failed: read(&self.handshakes_failed),
             messages_accepted: read(&self.messages_accepted),
             recipients_refused: read(&self.recipients_refused),
@@ -150,6 +157,8 @@ pub struct Snapshot {
     pub sessions_open: u64,
     /// Connections turned away because of a limit.
     pub connections_refused: u64,
+    /// Connections of proxies closed because of their PROXY header.
+    pub proxy_headers_refused: u64,
     /// TLS handshakes that failed.
     pub handshakes_failed: u64,
     /// Messages that got their 250.
@@ -230,8 +239,8 @@ mod tests {
         assert_eq!(
             serde_json::to_value(counters.snapshot()).unwrap(),
             serde_json::json!({
-                "sessions_opened": 2, "sessions_open": 1, "connections_refused": 0, "handshakes_failed": 0,
-                "messages_accepted": 1, "recipients_refused": 0,
+                "sessions_opened": 2, "sessions_open": 1, "connections_refused": 0, "proxy_headers_refused": 0,
+                "handshakes_failed": 0, "messages_accepted": 1, "recipients_refused": 0,
                 "extensions": [
                     {"extension": "xclient", "listener": "edge", "calls": 2, "instances": 1,
                      "failures": {"trap": 1}, "denials": {"identity": 2}},

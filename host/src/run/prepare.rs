@@ -1,7 +1,7 @@
 //! A configuration with all it names, checked as a whole before any of it is served.
 
-use crate::cli::ConfigChoice;
 use super::users::{self, Shared};
+use crate::cli::ConfigChoice;
 use crate::config::{ClientName, Config, Problem, Problems, Source, TlsMode};
 use crate::control::SOCKET;
 use crate::dns::Resolver;

@@ -6,7 +6,7 @@ use super::commit::pairs;
 use super::facts::{Phase, Transaction};
 use super::generation::{Judgement, RecipientName};
 use super::policy::{Answer, ClientChange, Outcome, Question};
-use super::relay;
+use super::relay::{self, Right};
 use super::session::Session;
 use crate::observe::chain;
 use pillarbox_smtp::{Address, Ask, Noted, Refusal, Reply, Sender, ask, reply};
@@ -120,9 +120,8 @@ impl Session {
         for (recipient, _) in &self.recipients {
             let domain = (!recipient.bare_postmaster).then_some(&*recipient.domain);
             if relay::right(&self.rules, &self.facts, domain).is_none() {
-                let refusal = reply::relaying_denied();
-                self.note_refusal("recipient", &refusal, "relay");
-                return Err(Renamed::MayNotSend(refusal));
+                let address = format!("{}@{}", recipient.local, recipient.domain);
+                return Err(Renamed::MayNotSend(self.may_not_relay(&address)));
             }
         }
         Ok(())
@@ -141,8 +140,12 @@ impl Session {
         self.begin_transaction();
         let facts = self.facts_mut();
         facts.begin_message((&parts.0, &parts.1), &line);
-        facts.transaction =
-            Some(Transaction { sender: sender.clone(), parameters: pairs(&parameters), recipients: Vec::new(), smtputf8 });
+        facts.transaction = Some(Transaction {
+            sender: sender.clone(),
+            parameters: pairs(&parameters),
+            recipients: Vec::new(),
+            smtputf8,
+        });
         let outcome = self.rule(Question::Mail { sender: &sender, parameters: &parameters }, Phase::Mail).await;
         match outcome {
             Outcome::Pass => ask.accept(),
@@ -160,9 +163,7 @@ impl Session {
         let address = ask.address().to_string();
         let domain = (!recipient.bare_postmaster).then_some(&*recipient.domain);
         let Some(right) = relay::right(&self.rules, &self.facts, domain) else {
-            let refusal = reply::relaying_denied();
-            self.note_refusal("recipient", &refusal, "relay");
-            return ask.refuse(refusal);
+            return ask.refuse(self.may_not_relay(&address));
         };
         let discarded = match self.judge(&recipient).await {
             Ok(discarded) => discarded,
@@ -179,7 +180,17 @@ impl Session {
         if let Outcome::Refuse(refusal) = outcome {
             return ask.refuse(refusal);
         }
-        tracing::debug!(session = &*self.facts.id, recipient = &*address, right = right.name(), "recipient accepted");
+        match right {
+            // What leaves for elsewhere is for the record: who was let, and by what.
+            Right::Host | Right::Authenticated => {
+                let (session, client) = (&*self.facts.id, &*self.facts.client_address());
+                tracing::info!(session, recipient = &*address, right = right.name(), client, "relay allowed");
+            }
+            Right::Postmaster | Right::Domain => {
+                let session = &*self.facts.id;
+                tracing::debug!(session, recipient = &*address, right = right.name(), "recipient accepted");
+            }
+        }
         let dropped = matches!(outcome, Outcome::Discard);
         self.recipients.push((recipient, discarded || dropped));
         self.facts_mut().accept_recipient(address);
@@ -238,6 +249,29 @@ impl Session {
                 );
             }
         }
+    }
+
+    /// Nothing lets this client send there, and the log says what was looked at.
+    fn may_not_relay(&self, recipient: &str) -> Refusal {
+        self.service.counters.recipient_refused();
+        let refusal = reply::relaying_denied();
+        let (reply, client) = (refusal.to_string(), self.facts.client_address());
+        // Who is authenticated where that counts, is not refused.
+        let why = match self.rules.relay.authenticated {
+            true => "not authenticated, in no relay.hosts, to no relay.domains",
+            false => "in no relay.hosts, to no relay.domains",
+        };
+        tracing::info!(
+            session = &*self.facts.id,
+            phase = Phase::Recipient.name(),
+            by = "relay",
+            recipient,
+            why,
+            reply = &*reply,
+            client = &*client,
+            "refused"
+        );
+        refusal
     }
 
     fn note_refusal(&self, phase: &str, refusal: &Refusal, by: &str) {

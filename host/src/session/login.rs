@@ -129,13 +129,14 @@ impl Session {
         mechanisms
     }
 
-    /// Who a verified certificate says the client is (RFC 4422 appendix A).
-    fn certificate_user(&self) -> Option<&str> {
+    /// Who a verified certificate says the client is (RFC 4422 appendix A), as names are compared.
+    fn certificate_user(&self) -> Option<String> {
         let certificate = self.facts.tls.as_ref()?.client.as_ref().filter(|certificate| certificate.verified)?;
-        match self.post.listener.auth.external {
+        let name = match self.post.listener.auth.external {
             config::External::CommonName => certificate.subject_cn.as_deref(),
             config::External::Email => certificate.email.as_deref(),
-        }
+        };
+        pillarbox_sasl::prepare_user(name?).ok()
     }
 
     /// Begins a mechanism of the server's own.
@@ -143,11 +144,11 @@ impl Session {
         let own = Mechanism::named(mechanism)?;
         let offered = self.mechanisms();
         let binding = self.facts.tls.as_ref().and_then(|tls| tls.channel_binding.as_ref());
-        let nonce = auth::nonce();
+        let (nonce, external) = (auth::nonce(), self.certificate_user());
         let terms = Terms {
             plus_offered: offered.iter().any(|name| name == Mechanism::ScramSha256Plus.name()),
             channel_binding: binding.map(|binding| binding.0.as_slice()),
-            external: self.certificate_user(),
+            external: external.as_deref(),
             nonce: &nonce,
         };
         Some(pillarbox_sasl::Exchange::begin(own, terms))
@@ -310,7 +311,14 @@ impl Session {
 
     fn too_many(&self, mechanism: &str, what: &'static str) -> Refusal {
         let client = self.facts.client_address();
-        tracing::info!(session = &*self.facts.id, mechanism, limit = "auth-failures", of = what, client = &*client, "refused");
+        tracing::info!(
+            session = &*self.facts.id,
+            mechanism,
+            limit = "auth-failures",
+            of = what,
+            client = &*client,
+            "refused"
+        );
         reply::too_many_failures()
     }
 

@@ -32,8 +32,8 @@ use crate::config::Manners;
 use crate::observe::Counters;
 use crate::spool::Spool;
 use generation::Generation;
-use pillarbox_smtp::{Patience, Server, Step, reply};
 use moving::Moved;
+use pillarbox_smtp::{Patience, Server, Step, reply};
 use session::Session;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -204,6 +204,7 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
                 wait.between_messages();
                 // A command: whatever waited for another line got none it could use.
                 session.in_exchange = false;
+                session.exchange = None;
                 session.after_reply().await;
                 if wait.stopping() {
                     machine.shut(reply::shutting_down());

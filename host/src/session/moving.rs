@@ -42,8 +42,8 @@ impl Session {
     /// Lets go of a generation that is no longer the newest, outside transactions, so that only transactions hold an old
     /// one. The hooks are asked at the next command, by [`Session::move_on`]. False when the listener is gone.
     pub(super) fn release(&mut self) -> bool {
-        // The extension that wants another line for its verb is the one that gets it.
-        if self.in_exchange {
+        // The extension that wants another line, for its verb or its mechanism, is the one that gets it.
+        if self.in_exchange || self.exchange.is_some() {
             return true;
         }
         let newest = self.generations.borrow_and_update().clone();

@@ -8,7 +8,9 @@ use crate::dns::ClientName;
 impl Session {
     /// Looks up the client's name, where the listener wants it known and nobody else has named it.
     pub(super) async fn name_client(&mut self) {
-        let (Some(names), Some(address)) = (self.post.names.clone(), self.facts.client.endpoint.address) else { return };
+        let (Some(names), Some(address)) = (self.post.names.clone(), self.facts.client.endpoint.address) else {
+            return;
+        };
         let known = &self.facts.client.name;
         let stale = self.looked_up.as_ref().is_some_and(|(of, name)| *of != address && name == known);
         if *known != HostName::Unavailable && !stale {

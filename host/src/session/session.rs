@@ -145,7 +145,12 @@ impl Session {
     /// Waits for the replies to so many errors.
     pub(super) async fn tarpit(&self, errors: u32) {
         let wait = self.rules.limits.tarpit.saturating_mul(errors).min(LONGEST_TARPIT);
-        tracing::debug!(session = &*self.facts.id, limit = "tarpit-after", seconds = wait.as_secs(), "replies held back");
+        tracing::debug!(
+            session = &*self.facts.id,
+            limit = "tarpit-after",
+            seconds = wait.as_secs(),
+            "replies held back"
+        );
         tokio::time::sleep(wait).await;
     }
 

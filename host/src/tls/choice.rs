@@ -20,7 +20,8 @@ impl Choice {
 impl ResolvesServerCert for Choice {
     /// The first certificate that holds for the name and whose key the client can verify; else the first whose key it
     /// can verify. Senders of mail seldom check the name (RFC 3207 section 4.1 leaves it to them), so one for another
-    /// name is better than none.
+    /// name is better than none. A client that can verify none gets the first too: the handshake goes on, and ends with
+    /// the alert that says what the two have not in common.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
         let schemes = hello.signature_schemes();
@@ -28,6 +29,7 @@ impl ResolvesServerCert for Choice {
         usable()
             .find(|certified| name.as_ref().is_some_and(|name| holds_for(certified, name)))
             .or(usable().next())
+            .or(self.0.first())
             .cloned()
     }
 }

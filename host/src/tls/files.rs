@@ -69,7 +69,7 @@ mod tests {
         let steps: [(&str, &dyn Fn()); 6] = [
             ("longer", &|| fs::write(path("a.pem"), "longer").unwrap()),
             ("another file by the same name", &|| fs::rename(path("b.pem"), path("a.pem")).unwrap()),
-            ("made unreadable", &|| fs::set_permissions(path("a.pem"), fs::Permissions::from_mode(0)).unwrap()),
+            ("made unreadable", &|| fs::set_permissions(path("a.pem"), fs::Permissions::from_mode(0o000)).unwrap()),
             ("the link leads elsewhere", &|| {
                 fs::write(path("c.pem"), "one").unwrap();
                 symlink(path("c.pem"), path("new")).unwrap();

@@ -153,3 +153,136 @@ fn email(certificate: &X509Certificate<'_>) -> Option<String> {
     let plain = first.len() <= EMAIL && first.bytes().all(|octet| octet.is_ascii_graphic());
     (plain && !local.is_empty() && !domain.is_empty()).then(|| first.to_owned())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    const CN: &[u8] = &[6, 3, 85, 4, 3];
+    const O: &[u8] = &[6, 3, 85, 4, 10];
+    const DC: &[u8] = &[6, 10, 0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25];
+    const EMAIL_ADDRESS: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
+    /// 1.2.3, which has no name.
+    const NAMELESS: &[u8] = &[6, 2, 42, 3];
+
+    fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82], &length[..], content].concat()
+    }
+
+    /// A kind, and the tag and the octets of its value.
+    type Pair<'a> = (&'a [u8], u8, &'a [u8]);
+
+    /// A name of these parts, each of one or more pairs.
+    fn name(parts: &[&[Pair<'_>]]) -> Vec<u8> {
+        let pair = |(oid, tag, value): &Pair<'_>| der(0x30, &[oid.to_vec(), der(*tag, value)].concat());
+        let part = |pairs: &&[Pair<'_>]| der(0x31, &pairs.iter().map(pair).collect::<Vec<_>>().concat());
+        der(0x30, &parts.iter().map(part).collect::<Vec<_>>().concat())
+    }
+
+    #[test]
+    fn names_are_written_as_rfc_4514_has_them() {
+        const UTF8: u8 = 12;
+        for (parts, text, common_name) in [
+            (&[][..], "", None),
+            (&[&[(CN, UTF8, &b"mail"[..])][..]], "CN=mail", Some("mail")),
+            // The last part first, and parts of several kinds joined.
+            (
+                &[&[(DC, 22, b"test")], &[(DC, 22, b"example")], &[(O, 19, b"A"), (CN, 19, b"mail")]],
+                "O=A+CN=mail,DC=example,DC=test",
+                Some("mail"),
+            ),
+            (&[&[(CN, UTF8, b"outer")], &[(CN, UTF8, b"inner")]], "CN=inner,CN=outer", Some("inner")),
+            (&[&[(EMAIL_ADDRESS, 22, b"a@example.test")]], "emailAddress=a@example.test", None),
+            // Kinds and values that have no text.
+            (&[&[(NAMELESS, UTF8, b"x")]], "1.2.3=#0c0178", None),
+            (&[&[(CN, 4, b"\x01\xff")]], "CN=#040201ff", None),
+            (&[&[(CN, UTF8, b"\xc3\x28")]], "CN=#0c02c328", None),
+            (&[&[(CN, 30, b"\0a\0")]], "CN=#1e03006100", None),
+            // The other string types.
+            (&[&[(CN, 20, b"M\xfcller")]], r"CN=M\C3\BCller", Some(r"M\C3\BCller")),
+            (&[&[(CN, 30, b"\0M\0\xfc")]], r"CN=M\C3\BC", Some(r"M\C3\BC")),
+            (&[&[(CN, 28, b"\0\0\0M\0\x01\xf6\0")]], r"CN=M\F0\9F\98\80", Some(r"M\F0\9F\98\80")),
+            // What means something in a name, and what could end or turn a line.
+            (&[&[(CN, UTF8, br#"a,b+c"d;<e>\f"#)]], r#"CN=a\,b\+c\"d\;\<e\>\\f"#, Some(r#"a,b+c"d;<e>\\f"#)),
+            (&[&[(CN, UTF8, b" #a ")]], r"CN=\ #a\ ", Some(" #a ")),
+            (&[&[(CN, UTF8, b"#a#")]], r"CN=\#a#", Some("#a#")),
+            (&[&[(CN, UTF8, b"a\r\nRCPT\0\x1b[2J")]], r"CN=a\0D\0ARCPT\00\1B[2J", Some(r"a\0D\0ARCPT\00\1B[2J")),
+            (&[&[(CN, UTF8, "a\u{202e}b".as_bytes())]], r"CN=a\E2\80\AEb", Some(r"a\E2\80\AEb")),
+            (&[&[(CN, UTF8, b"")]], "CN=", None),
+        ] {
+            let der = name(parts);
+            let (_, name) = X509Name::from_der(&der).unwrap();
+            assert_eq!(distinguished(&name), text);
+            assert_eq!(common(&name).as_deref(), common_name, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_bounded_and_a_cut_one_is_told() {
+        let long = "x".repeat(700);
+        for (last, end) in [(&b"short"[..], format!("CN=short,O={long}")), (long.as_bytes(), format!("CN={long},..."))]
+        {
+            let der = name(&[&[(O, 12, long.as_bytes())], &[(CN, 12, last)]]);
+            assert_eq!(distinguished(&X509Name::from_der(&der).unwrap().1), end);
+        }
+        let der = name(&[&[(CN, 12, "x".repeat(2000).as_bytes())]]);
+        let (_, huge) = X509Name::from_der(&der).unwrap();
+        assert_eq!((distinguished(&huge), common(&huge)), ("...".to_owned(), None));
+        // As much as a name of 64 characters can take.
+        let der = name(&[&[(CN, 12, "\u{1f600}".repeat(64).as_bytes())]]);
+        assert_eq!(common(&X509Name::from_der(&der).unwrap().1).unwrap().len(), COMMON_NAME);
+    }
+
+    fn certificate(addresses: &[&str]) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(vec!["mail.example.test".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "mail");
+        let address = |address: &&str| SanType::Rfc822Name((*address).try_into().unwrap());
+        params.subject_alt_names.extend(addresses.iter().map(address));
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    #[test]
+    fn the_first_address_counts_if_it_is_plain() {
+        let long = format!("{}@example.test", "x".repeat(250));
+        for (addresses, expected) in [
+            (&[][..], None),
+            (&["a@example.test"], Some("a@example.test")),
+            (&["a@example.test", "b@example.test"], Some("a@example.test")),
+            (&["a\0@example.test", "b@example.test"], None),
+            (&["a b@example.test"], None),
+            (&["a@example.test\r\n"], None),
+            (&["@example.test"], None),
+            (&["a@"], None),
+            (&["example.test"], None),
+            (&[&long], None),
+        ] {
+            assert_eq!(read(&certificate(addresses)).unwrap().email.as_deref(), expected, "{addresses:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_in_a_certificate_what_comes_out_can_stand_anywhere() {
+        let good = certificate(&["a@example.test"]);
+        let sound = |der: &[u8]| {
+            let Some(read) = read(&CertificateDer::from(der)) else { return false };
+            let texts = [Some(read.subject), read.subject_cn, Some(read.issuer), read.issuer_cn, read.email];
+            for text in texts.into_iter().flatten() {
+                assert!(text.len() <= NAME && text.bytes().all(|octet| (b' '..=b'~').contains(&octet)), "{text:?}");
+            }
+            true
+        };
+        assert!(sound(&good));
+        assert!(!sound(&[&good[..], b"x"].concat()));
+        for at in 0..good.len() {
+            assert!(!sound(&good[..at]));
+            for octet in [0, 1, 0x7f, 0x80, 0xff, good[at] ^ 1, good[at] ^ 0x20] {
+                let mut broken = good.to_vec();
+                broken[at] = octet;
+                sound(&broken);
+            }
+        }
+    }
+}

@@ -3,11 +3,11 @@
 //! Whatever renews them writes files and tells nobody, so their files are looked at. What cannot be used never takes the
 //! place of what can. The room says what happened in the log; who is to mend it is not known here.
 
+use super::Acceptor;
 use super::certificate::{Standing, TlsError, Validity};
 use super::files::Look;
 use super::served::Served;
-use super::{Acceptor, config};
-use crate::observe;
+use crate::{config, observe};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -130,11 +130,11 @@ pub async fn watch(
 
 /// What is known of each listener's certificates.
 #[derive(Debug, Default)]
-struct Watcher(BTreeMap<String, Vec<(Validity, Standing)>>);
+pub(super) struct Watcher(BTreeMap<String, Vec<(Validity, Standing)>>);
 
 impl Watcher {
     /// Looks once.
-    fn look(&mut self, acceptors: &[(String, Acceptor)]) -> Vec<Event> {
+    pub(super) fn look(&mut self, acceptors: &[(String, Acceptor)]) -> Vec<Event> {
         let mut events = Vec::new();
         self.0.retain(|name, _| acceptors.iter().any(|(listener, _)| listener == name));
         for (listener, acceptor) in acceptors {
@@ -180,13 +180,13 @@ impl Watcher {
 
 /// Something to log.
 #[derive(Debug, PartialEq, Eq)]
-struct Event {
-    listener: String,
-    what: What,
+pub(super) struct Event {
+    pub(super) listener: String,
+    pub(super) what: What,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     Renewed(Validity),
     Authorities,
     NotRenewed(String),

@@ -14,6 +14,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio_rustls::TlsConnector;
 
+mod clients;
+mod hostile;
+mod renewal;
+
 /// A certificate of its own authority, with its key.
 struct Pair {
     der: CertificateDer<'static>,

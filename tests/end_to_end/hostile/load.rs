@@ -71,11 +71,6 @@ fn files() -> Vec<Junk> {
             "`pillarbox:extension/expand@0.1.0`, which is no hook of this server",
         ),
         junk(
-            "later-hook",
-            &with(r#"(export "pillarbox:extension/verify@0.1.0" (instance $lifecycle))"#),
-            "the hook `verify`, which is not available in this version",
-        ),
-        junk(
             "wasi",
             &with(r#"(import "wasi:cli/environment@0.2.0" (instance (export "get" (func))))"#),
             "extensions get no WASI",
@@ -152,7 +147,7 @@ fn damaged(good: &[u8]) -> Vec<u8> {
 }
 
 /// Settings with which `hostile` does not load, and what is said then.
-const SETTINGS: [(&str, &str); 22] = [
+const SETTINGS: [(&str, &str); 25] = [
     ("panic", "init trapped"),
     ("unreachable", "init trapped"),
     ("loop", "init used more than 50ms of cpu time"),
@@ -167,7 +162,10 @@ const SETTINGS: [(&str, &str); 22] = [
     ("core-verb-lower-case", "declares the verb `STARTTLS`, which the server speaks itself"),
     ("core-keyword", "declares the keyword `PIPELINING`, which the server speaks itself"),
     ("core-mail-parameter", "declares the MAIL parameter `SIZE`, which the server speaks itself"),
-    ("mechanism", "declares the SASL mechanism `PLAIN`"),
+    ("core-mechanism", "declares the SASL mechanism `PLAIN`, which the server speaks itself"),
+    ("mechanism-of-two-words", "a SASL mechanism has 1 to 20 letters, digits, hyphens and underscores"),
+    ("mechanism-too-long", "a SASL mechanism has 1 to 20 letters, digits, hyphens and underscores"),
+    ("without-authenticate", "declares a SASL mechanism and has no hook `authenticate` to answer it"),
     ("verb-of-two-words", "a word of the protocol has 1 to 32 letters, digits and hyphens"),
     ("verb-of-no-letters", "a word of the protocol has 1 to 32 letters, digits and hyphens"),
     ("verb-with-line-feed", "a word of the protocol has 1 to 32 letters, digits and hyphens"),

@@ -5,7 +5,7 @@ use super::code;
 /// The rooms, step by step, from the ground up.
 const STEPS: [&[&str]; 4] = [
     &["config", "observe"],
-    &["spool", "tls", "auth"],
+    &["auth", "dns", "spool", "tls"],
     &["session", "delivery"],
     &["listener", "extension", "control"],
 ];

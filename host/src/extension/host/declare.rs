@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 /// Letters in a word of the protocol.
 const LONGEST_WORD: usize = 32;
+/// Letters in the name of a SASL mechanism.
+const LONGEST_MECHANISM: usize = 20;
 /// Octets of a keyword's parameters: an EHLO line is 512 octets long.
 const LONGEST_PARAMETERS: usize = 400;
 /// Words of one kind an extension may declare.
@@ -53,7 +55,7 @@ impl Host for State {
 
     fn mechanism(&mut self, name: String) -> wasmtime::Result<Result<(), Error>> {
         self.cross(name.len())?;
-        Ok(word(&name)
+        Ok(mechanism(&name)
             .and_then(|name| self.note(|declared| add(declared.mechanisms.len(), || declared.mechanisms.insert(name)))))
     }
 
@@ -108,6 +110,18 @@ fn word(name: &str) -> Result<String, Error> {
     match fits {
         true => Ok(name.to_ascii_uppercase()),
         false => Err(Error::Invalid("a word of the protocol has 1 to 32 letters, digits and hyphens".to_owned())),
+    }
+}
+
+/// The name of a SASL mechanism (RFC 4422 section 3.1).
+fn mechanism(name: &str) -> Result<String, Error> {
+    let fits = (1..=LONGEST_MECHANISM).contains(&name.len())
+        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'));
+    match fits {
+        true => Ok(name.to_ascii_uppercase()),
+        false => {
+            Err(Error::Invalid("a SASL mechanism has 1 to 20 letters, digits, hyphens and underscores".to_owned()))
+        }
     }
 }
 

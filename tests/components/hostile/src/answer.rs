@@ -1,5 +1,7 @@
 //! Answers that cannot be used.
 
+use pillarbox_sdk::authenticate::{self, Step, Success};
+use pillarbox_sdk::verify::{Outcome, Verifier};
 use pillarbox_sdk::{Answer, Decision, Pending, Reply};
 
 /// The malformed decision of this name.
@@ -25,6 +27,50 @@ pub fn answer(act: &str) -> Answer {
         "close-250" => Answer::Close(Reply::new(250, "2.0.0", "done")),
         "close-450" => Answer::Close(Reply::new(450, "4.7.1", "no reason to close")),
         act => Answer::Done(reply(act).unwrap_or_else(|| Reply::new(250, "2.0.0", "done"))),
+    }
+}
+
+/// The malformed step of this name; a failure where there is none.
+pub fn step(act: &str) -> Step {
+    let success = |user: &str, data: Option<Vec<u8>>| Step::Success(Success { user: user.to_owned(), data });
+    let challenge = |challenge: usize, state: usize| {
+        Step::Challenge(authenticate::Pending { challenge: vec![b'x'; challenge], state: vec![0; state] })
+    };
+    match act {
+        "challenge-large" => challenge(9_001, 0),
+        "state-large" => challenge(0, 5_000),
+        "user-empty" => success("", None),
+        "user-long" => success(&"x".repeat(256), None),
+        "user-control" => success("mallory\r\nroot", None),
+        "data-large" => success("mallory", Some(vec![b'x'; 9_001])),
+        "failure-450" => Step::Failure(Some(Reply::new(450, "4.7.1", "not for good"))),
+        act => Step::Failure(reply(act)),
+    }
+}
+
+/// The malformed judgement of this name; `no` where there is none.
+pub fn outcome(act: &str) -> Outcome {
+    let verifier = |salt: usize, iterations: u32, key: usize| {
+        Outcome::Verifier(Verifier {
+            salt: vec![b's'; salt],
+            iterations,
+            stored_key: vec![1; key],
+            server_key: vec![2; 32],
+        })
+    };
+    match act {
+        "yes" => Outcome::Yes("mallory".to_owned()),
+        "yes-empty" => Outcome::Yes(String::new()),
+        "yes-long" => Outcome::Yes("x".repeat(256)),
+        "yes-control" => Outcome::Yes("mallory\r\nroot".to_owned()),
+        "verifier" => verifier(16, 4_096, 32),
+        "salt-empty" => verifier(0, 4_096, 32),
+        "salt-long" => verifier(1_025, 4_096, 32),
+        "iterations-few" => verifier(16, 1, 32),
+        "iterations-many" => verifier(16, u32::MAX, 32),
+        "key-short" => verifier(16, 4_096, 31),
+        "key-long" => verifier(16, 4_096, 33),
+        _ => Outcome::No,
     }
 }
 

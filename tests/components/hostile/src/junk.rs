@@ -10,7 +10,11 @@ pub fn declare(act: &str) -> Result<(), String> {
         "core-verb-lower-case" => declare::verb("starttls", rule)?,
         "core-keyword" => declare::keyword("PIPELINING", None)?,
         "core-mail-parameter" => declare::mail_parameter("SIZE")?,
-        "mechanism" => declare::mechanism("PLAIN")?,
+        "core-mechanism" => declare::mechanism("PLAIN")?,
+        "mechanism-of-two-words" => declare::mechanism("X BAD")?,
+        "mechanism-too-long" => declare::mechanism(&"X".repeat(21))?,
+        // Declared away already, as everywhere but where it is asked.
+        "without-authenticate" => declare::mechanism("XBAD")?,
         "verb-of-two-words" => declare::verb("MAIL FROM", rule)?,
         "verb-of-no-letters" => declare::verb("", rule)?,
         "verb-with-line-feed" => declare::verb("XBAD\r\nQUIT", rule)?,

@@ -8,9 +8,11 @@ mod answer;
 mod harm;
 mod junk;
 
+use pillarbox_sdk::authenticate::{self, Step};
+use pillarbox_sdk::verify::Outcome;
 use pillarbox_sdk::{
-    Accepted, Answer, Command, Connect, Data, Decision, Disconnect, Extension, Hello, Mail, Message, Parameter,
-    Pending, Recipient, Reply, declare, settings,
+    Accepted, Answer, Authenticate, Command, Connect, Data, Decision, Disconnect, Extension, Hello, Mail, Message,
+    Parameter, Pending, Recipient, Reply, Verify, declare, settings,
 };
 
 #[derive(Debug)]
@@ -29,6 +31,15 @@ impl Extension for Hostile {
             let rule =
                 declare::Rule { before_hello: true, in_transaction: true, only_tls: false, last_in_group: false };
             declare::verb("XHOSTILE", rule)?;
+        }
+        // The same holds of the two ways into `authenticate` and into `verify`. Elsewhere nobody is asked for a login, so
+        // that nothing need be granted for it.
+        match &*hostile.at {
+            "authenticate" | "respond" => declare::mechanism("XHOSTILE")?,
+            _ => declare::without(declare::Hook::Authenticate)?,
+        }
+        if !matches!(&*hostile.at, "password" | "lookup") {
+            declare::without(declare::Hook::Verify)?;
         }
         if hostile.at == "init" {
             match &*hostile.act {
@@ -88,6 +99,33 @@ impl Command for Hostile {
     }
 }
 
+impl Authenticate for Hostile {
+    fn begin(&mut self, _mechanism: &str, _initial: Option<&[u8]>) -> Step {
+        if self.at == "respond" {
+            return Step::Challenge(authenticate::Pending { challenge: Vec::new(), state: Vec::new() });
+        }
+        self.suffer("authenticate");
+        answer::step(&self.act)
+    }
+
+    fn resume(&mut self, _state: &[u8], _response: &[u8]) -> Step {
+        self.suffer("respond");
+        answer::step(&self.act)
+    }
+}
+
+impl Verify for Hostile {
+    fn password(&mut self, _user: &str, _password: &str, _authorization: Option<&str>) -> Outcome {
+        self.suffer("password");
+        answer::outcome(&self.act)
+    }
+
+    fn lookup(&mut self, _user: &str) -> Outcome {
+        self.suffer("lookup");
+        answer::outcome(&self.act)
+    }
+}
+
 impl Mail for Hostile {
     fn mail(&mut self, _sender: &str, _parameters: &[Parameter]) -> Decision {
         self.decide("mail")
@@ -125,5 +163,5 @@ impl Disconnect for Hostile {
 }
 
 pillarbox_sdk::export!(
-    Hostile: connect, hello, command, mail, recipient, data, message, accepted, disconnect
+    Hostile: connect, hello, command, authenticate, verify, mail, recipient, data, message, accepted, disconnect
 );

@@ -3,26 +3,43 @@
 //! What to try stands in its settings, a list under a hook's name, or behind its verb, with `;` between: see `attempt`.
 //! A hook with such a list rejects with the results, one a line; a hook named in `verdicts` (`"mail=accept"`) answers
 //! that instead. The verb's name is the setting `verb` (`XTRY` by default), which is its keyword as well; `parameter` is a
-//! parameter of MAIL. With `stamp` each hook of a transaction writes that text into the message context as `stamp_HOOK`.
+//! parameter of MAIL. The SASL mechanisms in `mechanisms` it speaks itself: whoever names a user is that user. With
+//! `judge` (`yes`, `no`, `later`, `fail`) it judges passwords, and knows nobody for SCRAM. With `stamp` each hook of a
+//! transaction writes that text into the message context as `stamp_HOOK`.
 
 mod attempt;
 
+use pillarbox_sdk::authenticate::{self, Step, Success};
+use pillarbox_sdk::verify::Outcome;
 use pillarbox_sdk::{
-    Accepted, Answer, Command, Connect, Data, Decision, Disconnect, Extension, Hello, Mail, Message, Parameter,
-    Pending, Recipient, Reply, Scope, context_write, declare, info, settings,
+    Accepted, Answer, Authenticate, Command, Connect, Data, Decision, Disconnect, Extension, Hello, Mail, Message,
+    Parameter, Pending, Recipient, Reply, Scope, Verify, context_write, declare, fail, info, settings,
 };
 
 #[derive(Debug)]
 struct Prober {
     verdicts: Vec<String>,
     stamp: Option<String>,
+    judge: String,
 }
 
-const HOOKS: [&str; 9] = ["connect", "hello", "mail", "recipient", "data", "message", "accepted", "disconnect", "init"];
+const HOOKS: [&str; 11] = [
+    "connect",
+    "hello",
+    "authenticate",
+    "verify",
+    "mail",
+    "recipient",
+    "data",
+    "message",
+    "accepted",
+    "disconnect",
+    "init",
+];
 
 impl Extension for Prober {
     fn init() -> Result<Self, String> {
-        let mut known = vec!["verb", "verdicts", "parameter", "stamp"];
+        let mut known = vec!["verb", "verdicts", "parameter", "stamp", "mechanisms", "judge"];
         known.extend(HOOKS);
         settings::only(&known)?;
         let verb = settings::text("verb")?.unwrap_or_else(|| "XTRY".to_owned());
@@ -36,11 +53,22 @@ impl Extension for Prober {
         if let Some(parameter) = settings::text("parameter")? {
             declare::mail_parameter(&parameter)?;
         }
+        let mechanisms = settings::texts("mechanisms")?.unwrap_or_default();
+        mechanisms.iter().try_for_each(|mechanism| declare::mechanism(mechanism))?;
+        if mechanisms.is_empty() {
+            declare::without(declare::Hook::Authenticate)?;
+        }
+        let judge = settings::text("judge")?.unwrap_or_default();
+        if judge.is_empty() {
+            declare::without(declare::Hook::Verify)?;
+        }
         match settings::texts("init")? {
             Some(attempts) => Err(results(&attempts).join("; ")),
-            None => {
-                Ok(Self { verdicts: settings::texts("verdicts")?.unwrap_or_default(), stamp: settings::text("stamp")? })
-            }
+            None => Ok(Self {
+                verdicts: settings::texts("verdicts")?.unwrap_or_default(),
+                stamp: settings::text("stamp")?,
+                judge,
+            }),
         }
     }
 }
@@ -116,6 +144,55 @@ impl Command for Prober {
     }
 }
 
+impl Authenticate for Prober {
+    fn begin(&mut self, mechanism: &str, initial: Option<&[u8]>) -> Step {
+        info!("asked at authenticate for {mechanism}");
+        if let Ok(Some(attempts)) = settings::texts("authenticate") {
+            return Step::Failure(Some(Reply::lines(535, "5.7.8", results(&attempts))));
+        }
+        match initial {
+            Some(user) => named(user),
+            None => Step::Challenge(authenticate::Pending {
+                challenge: b"who?".to_vec(),
+                state: mechanism.as_bytes().to_vec(),
+            }),
+        }
+    }
+
+    fn resume(&mut self, state: &[u8], response: &[u8]) -> Step {
+        info!("asked at authenticate again for {}", String::from_utf8_lossy(state));
+        named(response)
+    }
+}
+
+impl Verify for Prober {
+    fn password(&mut self, user: &str, _password: &str, _authorization: Option<&str>) -> Outcome {
+        info!("asked at verify");
+        if let Ok(Some(attempts)) = settings::texts("verify") {
+            info!("{}", results(&attempts).join("; "));
+        }
+        match &*self.judge {
+            "yes" => Outcome::Yes(user.to_owned()),
+            "later" => Outcome::Later,
+            "fail" => fail("on purpose"),
+            _ => Outcome::No,
+        }
+    }
+
+    fn lookup(&mut self, _user: &str) -> Outcome {
+        info!("asked at verify to look up");
+        Outcome::No
+    }
+}
+
+/// Whoever it says it is; nobody is nobody.
+fn named(user: &[u8]) -> Step {
+    match std::str::from_utf8(user) {
+        Ok(user) if !user.is_empty() => Step::Success(Success { user: user.to_owned(), data: None }),
+        _ => Step::Failure(None),
+    }
+}
+
 impl Mail for Prober {
     fn mail(&mut self, _sender: &str, _parameters: &[Parameter]) -> Decision {
         self.ask("mail")
@@ -153,7 +230,7 @@ impl Disconnect for Prober {
 }
 
 pillarbox_sdk::export!(
-    Prober: connect, hello, command, mail, recipient, data, message, accepted, disconnect
+    Prober: connect, hello, command, authenticate, verify, mail, recipient, data, message, accepted, disconnect
 );
 
 fn results(attempts: &[String]) -> Vec<String> {

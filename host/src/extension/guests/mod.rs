@@ -3,6 +3,9 @@
 //! What a guest staged is applied after it returned cleanly and its answer proved usable, refusals included; the next
 //! extension at the same hook sees it. Whatever fails is dropped whole, and the extension's `on-failure` speaks for it.
 
+mod credentials;
+mod failure;
+
 use super::bindings::pillarbox::extension::types;
 use super::call::{Call, Failure, Outcome, Returned};
 use super::instance::Instance;
@@ -10,14 +13,15 @@ use super::interface::Hook;
 use super::load::Linked;
 use super::rack::Ticket;
 use super::roster::{Entry, Roster};
-use super::verdict::{self, Commanded, Ruled, Verdict};
-use crate::config::OnFailure;
+use super::verdict::{self, Commanded, Verdict};
 use crate::session::change::Identity;
 use crate::session::context::Stage;
 use crate::session::facts::{Facts, Login};
 use crate::session::policy::{
-    self, Answer, Asking, ClientChange, Extensions, Memory, Offers, Policy, Question, Remembered, Ruling, Standing,
+    self, Answer, Asking, ClientChange, Credentials, Exchange, Extensions, Judged, Memory, Offers, Policy, Question,
+    Remembered, Ruling, Standing,
 };
+use failure::{failed, note_outside};
 use pillarbox_smtp::{Parameter, reply};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +31,17 @@ use tokio::time::Instant;
 pub struct Guests {
     roster: Arc<Roster>,
     chairs: Vec<Chair>,
-    /// The extension that wants another line for its verb, with the state it gets back.
-    pending: Option<(usize, Vec<u8>)>,
+    /// The exchange that waits for the peer's next line.
+    pending: Option<Pending>,
+}
+
+/// An extension that wants another line: for its verb, or for a mechanism it speaks.
+struct Pending {
+    /// `command` or `authenticate`.
+    hook: Hook,
+    index: usize,
+    /// What it gets back with the line.
+    state: Vec<u8>,
 }
 
 /// What one extension has in one session.
@@ -93,8 +106,8 @@ impl Policy for Guests {
 
     fn resume<'a>(&'a mut self, line: &'a [u8], facts: &'a mut Arc<Facts>) -> Asking<'a, Answer> {
         Box::pin(async move {
-            match self.pending.take() {
-                Some((index, state)) => self.answer(index, Call::Resume(&state, line), facts).await,
+            match self.take_pending(Hook::Command) {
+                Some(Pending { index, state, .. }) => self.answer(index, Call::Resume(&state, line), facts).await,
                 None => Answer::Refuse(reply::extension_failed()),
             }
         })
@@ -102,23 +115,19 @@ impl Policy for Guests {
 
     fn authenticate<'a>(
         &'a mut self,
-        _mechanism: &'a str,
-        _initial: Option<&'a [u8]>,
-        _facts: &'a mut Arc<Facts>,
-    ) -> Asking<'a, policy::Exchange> {
-        Box::pin(async { policy::Exchange::Later })
+        mechanism: &'a str,
+        initial: Option<&'a [u8]>,
+        facts: &'a mut Arc<Facts>,
+    ) -> Asking<'a, Exchange> {
+        Box::pin(self.begin_exchange(mechanism, initial, facts))
     }
 
-    fn respond<'a>(&'a mut self, _response: &'a [u8], _facts: &'a mut Arc<Facts>) -> Asking<'a, policy::Exchange> {
-        Box::pin(async { policy::Exchange::Later })
+    fn respond<'a>(&'a mut self, response: &'a [u8], facts: &'a mut Arc<Facts>) -> Asking<'a, Exchange> {
+        Box::pin(self.resume_exchange(response, facts))
     }
 
-    fn judge<'a>(
-        &'a mut self,
-        _credentials: policy::Credentials<'a>,
-        _facts: &'a mut Arc<Facts>,
-    ) -> Asking<'a, policy::Judged> {
-        Box::pin(async { policy::Judged::Nobody })
+    fn judge<'a>(&'a mut self, credentials: Credentials<'a>, facts: &'a mut Arc<Facts>) -> Asking<'a, Judged> {
+        Box::pin(self.judge_all(credentials, facts))
     }
 
     fn accepted<'a>(&'a mut self, id: &'a str, facts: &'a mut Arc<Facts>) -> Asking<'a, ()> {
@@ -157,8 +166,7 @@ impl Policy for Guests {
     }
 
     fn vouches(&self, extension: &str, login: &Login, facts: &Facts) -> bool {
-        let may = |entry: &Arc<Entry>| entry.commands(facts) && entry.linked.grant.authenticates(&login.user);
-        self.roster.entries.iter().any(|entry| &*entry.linked.name == extension && may(entry))
+        self.roster.entries.iter().any(|entry| &*entry.linked.name == extension && entry.vouches(login, facts))
     }
 
     fn remembered(&mut self) -> Memory {
@@ -239,7 +247,7 @@ impl Guests {
             Commanded::Done(reply) if identities.is_empty() => Answer::Done(reply, None),
             Commanded::Done(reply) => Answer::Done(reply, Some(change(identities))),
             Commanded::More(reply, state) => {
-                self.pending = Some((index, state));
+                self.pending = Some(Pending { hook: Hook::Command, index, state });
                 Answer::More(reply)
             }
             Commanded::Restart(hello_kept) => Answer::Restart(hello_kept, change(identities)),
@@ -263,6 +271,10 @@ impl Guests {
                 }
             }
         }
+    }
+
+    fn take_pending(&mut self, hook: Hook) -> Option<Pending> {
+        self.pending.take().filter(|pending| pending.hook == hook)
     }
 
     /// One call. The instance is the session's own, made when it is first needed.
@@ -342,45 +354,4 @@ fn stage(hook: Hook) -> Stage {
 fn handed(parameters: &[Parameter]) -> Vec<types::Parameter> {
     let hand = |given: &Parameter| types::Parameter { name: given.name.clone(), value: given.value.clone() };
     parameters.iter().map(hand).collect()
-}
-
-/// A verdict outside the grant was taken as `next`.
-fn note_outside(linked: &Linked, facts: &Facts, hook: Hook, ruled: &Ruled) {
-    if let Some(verdict) = ruled.outside {
-        linked.counters.denied("verdict");
-        let (extension, listener) = (&*linked.name, &*linked.listener);
-        tracing::warn!(
-            session = &*facts.id,
-            extension,
-            listener,
-            hook = hook.name(),
-            verdict,
-            "verdict not granted, taken as next"
-        );
-    }
-}
-
-/// A call failed: it is logged and counted, and the extension's `on-failure` says what comes of it.
-fn failed(linked: &Linked, facts: &Facts, hook: Hook, failure: &Failure) -> Verdict {
-    linked.counters.failed(failure.kind());
-    let (extension, listener) = (&*linked.name, &*linked.listener);
-    let error = failure.to_string();
-    tracing::error!(
-        session = &*facts.id,
-        extension,
-        listener,
-        hook = hook.name(),
-        kind = failure.kind(),
-        error = &*error,
-        "extension failed"
-    );
-    let at_connect = hook == Hook::Connect;
-    match linked.on_failure {
-        OnFailure::Skip => Verdict::Next,
-        OnFailure::Tempfail if at_connect => Verdict::Refuse(reply::extension_failed_at_connect()),
-        OnFailure::Tempfail => Verdict::Refuse(reply::extension_failed()),
-        OnFailure::Reject if at_connect => Verdict::Refuse(reply::policy_reject_at_connect()),
-        OnFailure::Reject => Verdict::Refuse(reply::policy_reject()),
-        OnFailure::Disconnect => Verdict::Refuse(reply::extension_failed_at_connect().closing()),
-    }
 }

@@ -1,0 +1,313 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+use super::*;
+use crate::config::Dns;
+use hickory_resolver::proto::op::{Message, OpCode, Query};
+use hickory_resolver::proto::rr::Record;
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, PTR};
+use std::collections::HashMap;
+use std::net::Ipv6Addr;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinSet;
+
+/// What a server says to a question.
+enum Reply {
+    Records(Vec<RData>),
+    Code(ResponseCode),
+    Silence,
+}
+
+/// A name server that knows a few names, and of every other that it is not there.
+struct Zone {
+    replies: HashMap<(String, RecordType), Reply>,
+    asked: Mutex<Vec<String>>,
+}
+
+struct Server {
+    address: SocketAddr,
+    zone: Arc<Zone>,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    async fn start(replies: Vec<(&str, RecordType, Reply)>) -> Server {
+        let replies = replies.into_iter().map(|(name, kind, reply)| ((name.to_owned(), kind), reply)).collect();
+        let zone = Arc::new(Zone { replies, asked: Mutex::default() });
+        // One port for both transports.
+        let (datagrams, streams) = loop {
+            let datagrams = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            if let Ok(streams) = TcpListener::bind(datagrams.local_addr().unwrap()).await {
+                break (datagrams, streams);
+            }
+        };
+        let address = datagrams.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        let here = Arc::clone(&zone);
+        tasks.spawn(async move {
+            let mut octets = [0; 1500];
+            loop {
+                let (length, from) = datagrams.recv_from(&mut octets).await.unwrap();
+                if let Some(answer) = here.answer(&octets[..length], 512) {
+                    datagrams.send_to(&answer, from).await.unwrap();
+                }
+            }
+        });
+        let here = Arc::clone(&zone);
+        tasks.spawn(async move {
+            loop {
+                let (mut stream, _) = streams.accept().await.unwrap();
+                while let Ok(length) = stream.read_u16().await {
+                    let mut octets = vec![0; length.into()];
+                    stream.read_exact(&mut octets).await.unwrap();
+                    let Some(answer) = here.answer(&octets, u16::MAX.into()) else { continue };
+                    stream.write_u16(answer.len().try_into().unwrap()).await.unwrap();
+                    stream.write_all(&answer).await.unwrap();
+                }
+            }
+        });
+        Server { address, zone, _tasks: tasks }
+    }
+
+    fn resolver(&self) -> Resolver {
+        Resolver::new(&Dns { servers: vec![self.address], timeout: Duration::from_secs(20) }).unwrap()
+    }
+
+    /// What is found for 192.0.2.1.
+    async fn name(&self) -> ClientName {
+        self.resolver().client_name("192.0.2.1".parse().unwrap()).await
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.zone.asked.lock().unwrap().clone()
+    }
+}
+
+impl Zone {
+    fn answer(&self, octets: &[u8], room: usize) -> Option<Vec<u8>> {
+        let question = Message::from_vec(octets).unwrap();
+        let [Query { name, query_type: kind, .. }] = &question.queries[..] else { panic!("one question") };
+        let text = name.to_lowercase().to_ascii();
+        self.asked.lock().unwrap().push(format!("{text} {kind}"));
+        let mut answer = Message::response(question.metadata.id, OpCode::Query);
+        answer.metadata.recursion_desired = true;
+        answer.metadata.recursion_available = true;
+        answer.add_query(question.queries[0].clone());
+        match self.replies.get(&(text, *kind)) {
+            None => answer.metadata.response_code = ResponseCode::NXDomain,
+            Some(Reply::Silence) => return None,
+            Some(Reply::Code(code)) => answer.metadata.response_code = *code,
+            Some(Reply::Records(records)) => {
+                let mut owner = name.clone();
+                for data in records {
+                    answer.add_answer(Record::from_rdata(owner.clone(), 300, data.clone()));
+                    if let RData::CNAME(next) = data {
+                        owner = next.0.clone();
+                    }
+                }
+            }
+        }
+        let whole = answer.to_vec().unwrap();
+        if whole.len() <= room { Some(whole) } else { Some(answer.truncate().to_vec().unwrap()) }
+    }
+}
+
+const REVERSE: &str = "1.2.0.192.in-addr.arpa.";
+
+fn pointer(name: &str) -> RData {
+    RData::PTR(PTR(Name::from_ascii(name).unwrap()))
+}
+
+fn address(text: &str) -> RData {
+    match text.parse().unwrap() {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+    }
+}
+
+/// The PTR records of 192.0.2.1.
+fn pointers(names: &[&str]) -> (&'static str, RecordType, Reply) {
+    (REVERSE, RecordType::PTR, Reply::Records(names.iter().map(|name| pointer(name)).collect()))
+}
+
+fn host<'a>(name: &'a str, addresses: &[&str]) -> (&'a str, RecordType, Reply) {
+    (name, RecordType::A, Reply::Records(addresses.iter().map(|text| address(text)).collect()))
+}
+
+fn fails(name: &str, kind: RecordType, code: ResponseCode) -> (&str, RecordType, Reply) {
+    (name, kind, Reply::Code(code))
+}
+
+fn verified(name: &str) -> ClientName {
+    ClientName::Verified(name.to_owned())
+}
+
+#[tokio::test]
+async fn a_name_counts_where_it_leads_back() {
+    use ResponseCode::{NoError, Refused, ServFail};
+    const OTHER: &str = "198.51.100.7";
+    let broken = || fails("b.example.", RecordType::A, ServFail);
+    for (why, replies, expected) in [
+        ("one", vec![pointers(&["MX.example."]), host("mx.example.", &[OTHER, "192.0.2.1"])], verified("mx.example")),
+        ("mismatch", vec![pointers(&["a.example."]), host("a.example.", &[OTHER])], ClientName::None),
+        ("no address", vec![pointers(&["a.example."])], ClientName::None),
+        ("no data", vec![pointers(&["a.example."]), fails("a.example.", RecordType::A, NoError)], ClientName::None),
+        ("no name", vec![], ClientName::None),
+        ("no data backwards", vec![fails(REVERSE, RecordType::PTR, NoError)], ClientName::None),
+        ("failure backwards", vec![fails(REVERSE, RecordType::PTR, ServFail)], ClientName::Temporary),
+        ("refused", vec![fails(REVERSE, RecordType::PTR, Refused)], ClientName::Temporary),
+        ("failure forwards", vec![pointers(&["b.example."]), broken()], ClientName::Temporary),
+        (
+            "the second",
+            vec![pointers(&["a.example.", "c.example."]), host("c.example.", &["192.0.2.1"])],
+            verified("c.example"),
+        ),
+        (
+            "one behind a failure",
+            vec![pointers(&["b.example.", "c.example."]), broken(), host("c.example.", &["192.0.2.1"])],
+            verified("c.example"),
+        ),
+        (
+            "none behind a failure",
+            vec![pointers(&["b.example.", "c.example."]), broken(), host("c.example.", &[OTHER])],
+            ClientName::Temporary,
+        ),
+        (
+            "an alias, as where a network is divided below an octet (RFC 2317)",
+            vec![
+                (
+                    REVERSE,
+                    RecordType::PTR,
+                    Reply::Records(vec![
+                        RData::CNAME(CNAME(Name::from_ascii("1.0-25.2.0.192.in-addr.arpa.").unwrap())),
+                        pointer("mx.example."),
+                    ]),
+                ),
+                host("mx.example.", &["192.0.2.1"]),
+            ],
+            verified("mx.example"),
+        ),
+    ] {
+        assert_eq!(Server::start(replies).await.name().await, expected, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn five_names_are_looked_at_whatever_their_order() {
+    let names: Vec<String> = (0..100).map(|number| format!("host-{number:03}.example.")).collect();
+    let backwards: Vec<&str> = names.iter().rev().map(String::as_str).collect();
+    for (right, expected) in
+        [("host-004.example.", verified("host-004.example")), ("host-005.example.", ClientName::None)]
+    {
+        let server = Server::start(vec![pointers(&backwards), host(right, &["192.0.2.1"])]).await;
+        assert_eq!(server.name().await, expected);
+        let asked = server.asked();
+        assert!(asked.iter().filter(|question| question.ends_with(" A")).count() <= 5, "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_none_is_not_asked_about() {
+    let raw = |labels: &[&[u8]]| RData::PTR(PTR(Name::from_labels(labels.iter().copied()).unwrap()));
+    let bad = vec![
+        raw(&[b"mx\r\nX-Evil: 1", b"example"]),
+        raw(&[b"a b", b"example"]),
+        raw(&[b"a.b", b"example"]),
+        raw(&[b"\x1b[2J", b"example"]),
+        raw(&["bücher".as_bytes(), b"example"]),
+        raw(&[b"\0", b"example"]),
+        raw(&[b"-a", b"example"]),
+        raw(&[b"a-", b"example"]),
+        raw(&[b"*", b"example"]),
+        raw(&[b"192", b"0", b"2", b"1"]),
+        RData::PTR(PTR(Name::root())),
+    ];
+    for data in bad {
+        let server = Server::start(vec![(REVERSE, RecordType::PTR, Reply::Records(vec![data.clone()]))]).await;
+        assert_eq!(server.name().await, ClientName::None, "{data}");
+        assert_eq!(server.asked(), [format!("{REVERSE} PTR")], "{data}");
+    }
+    let good = vec![raw(&[b"a_b", b"X-1", b"3com", b"example"])];
+    let server = Server::start(vec![
+        (REVERSE, RecordType::PTR, Reply::Records(good)),
+        host("a_b.x-1.3com.example.", &["192.0.2.1"]),
+    ])
+    .await;
+    assert_eq!(server.name().await, verified("a_b.x-1.3com.example"));
+}
+
+#[tokio::test]
+async fn an_address_of_version_6_has_a_name_too() {
+    let reverse = Name::from(Ipv6Addr::from(0x2001_0db8_0000_0000_0000_0000_0000_0001)).to_ascii();
+    let reverse = format!("{}.", reverse.trim_end_matches('.'));
+    let server = Server::start(vec![
+        (&reverse, RecordType::PTR, Reply::Records(vec![pointer("six.example.")])),
+        ("six.example.", RecordType::AAAA, Reply::Records(vec![address("2001:db8::2"), address("2001:db8::1")])),
+    ])
+    .await;
+    assert_eq!(server.resolver().client_name("2001:db8::1".parse().unwrap()).await, verified("six.example"));
+    // An IPv4 address is one however it is written.
+    let server = Server::start(vec![pointers(&["mx.example."]), host("mx.example.", &["192.0.2.1"])]).await;
+    let mapped = "::ffff:192.0.2.1".parse().unwrap();
+    assert_eq!(server.resolver().client_name(mapped).await, verified("mx.example"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_takes_its_time_once() {
+    let forward = ("mx.example.", RecordType::A, Reply::Silence);
+    for replies in [vec![(REVERSE, RecordType::PTR, Reply::Silence)], vec![pointers(&["mx.example."]), forward]] {
+        let server = Server::start(replies).await;
+        let began = tokio::time::Instant::now();
+        assert_eq!(server.name().await, ClientName::Temporary);
+        assert!(began.elapsed() <= Duration::from_secs(21), "{:?}", began.elapsed());
+    }
+    // Nobody listens there.
+    let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let resolver = Resolver::new(&Dns { servers: vec![nobody], timeout: Duration::from_secs(1) }).unwrap();
+    assert_eq!(resolver.client_name("192.0.2.1".parse().unwrap()).await, ClientName::Temporary);
+}
+
+#[tokio::test]
+async fn what_was_found_is_remembered() {
+    let server = Server::start(vec![pointers(&["mx.example."]), host("mx.example.", &["192.0.2.1"])]).await;
+    let resolver = server.resolver();
+    for _ in 0..3 {
+        assert_eq!(resolver.client_name("192.0.2.1".parse().unwrap()).await, verified("mx.example"));
+        assert_eq!(resolver.client_name("192.0.2.9".parse().unwrap()).await, ClientName::None);
+    }
+    assert_eq!(server.asked().len(), 3);
+    // A failure is not: the next one may do better.
+    let server = Server::start(vec![fails(REVERSE, RecordType::PTR, ResponseCode::ServFail)]).await;
+    let resolver = server.resolver();
+    assert_eq!(resolver.client_name("192.0.2.1".parse().unwrap()).await, ClientName::Temporary);
+    let asked = server.asked().len();
+    assert_eq!(resolver.client_name("192.0.2.1".parse().unwrap()).await, ClientName::Temporary);
+    assert!(server.asked().len() > asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_forgets_and_is_bounded() {
+    let memory = Memory::default();
+    let nth = |number: u32| IpAddr::from(Ipv4Addr::from(number));
+    let minute = Duration::from_secs(60);
+    memory.keep(nth(1), &verified("a"), minute);
+    memory.keep(nth(2), &verified("b"), minute * 60 * 24);
+    memory.keep(nth(3), &ClientName::None, Duration::ZERO);
+    memory.keep(nth(4), &ClientName::Temporary, minute);
+    assert_eq!(memory.recall(nth(1)), Some(verified("a")));
+    assert_eq!((memory.recall(nth(3)), memory.recall(nth(4))), (None, None));
+    tokio::time::advance(minute).await;
+    assert_eq!((memory.recall(nth(1)), memory.recall(nth(2))), (None, Some(verified("b"))));
+    tokio::time::advance(minute * 59).await;
+    assert_eq!(memory.recall(nth(2)), None);
+    for number in 0..10_000 {
+        memory.keep(nth(number), &ClientName::None, minute);
+        assert!(memory.len() <= 4096);
+    }
+    assert_eq!(memory.recall(nth(9_999)), Some(ClientName::None));
+}
+
+#[tokio::test]
+async fn a_system_without_servers_asks_its_own() {
+    Resolver::new(&Dns::default()).unwrap();
+}

@@ -47,6 +47,9 @@ fn clients_with_a_wrong_password_are_refused() {
             let mut command = sender(&server, way.address(&server), way, login, to).expect("clients are tried");
             let output = Output::of(&mut command);
             assert_ne!(output.code, Some(0), "{client} {mechanism}\n{output}");
+            // It is the password that is refused. curl says so in words of its own.
+            let told = ["535", "Login denied"].iter().any(|text| output.to_string().contains(text));
+            assert!(told, "{client} {mechanism}\n{output}");
             assert!(!server.site().path("mail").exists(), "{client} {mechanism}\n{output}");
         }
     }
@@ -68,7 +71,7 @@ fn start() -> Option<Server> {
 fn add_user(site: &Site) {
     let mut add = Command::new(binary());
     add.current_dir(site.directory()).args(["user", "add", "--file", "users", NAME]);
-    let mut child = add.stdin(Stdio::piped()).spawn().expect("the command can be run");
+    let mut child = add.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the command can be run");
     let mut input = child.stdin.take().expect("a pipe");
     input.write_all(format!("{PASSWORD}\n").as_bytes()).expect("it reads the password");
     drop(input);

@@ -6,6 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use pillarbox_fuzz::content::{expected, unlimited};
 use pillarbox_fuzz::support::{Session, accept};
 use pillarbox_fuzz::{Cut, segments};
 use pillarbox_smtp::{Settings, StrayNewlines};
@@ -17,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
         content.extend_from_slice(b"\r\n");
     }
     let mut settings = Settings::new("mx.example.test");
-    settings.limits.message_size = 0;
+    settings.limits = unlimited(settings.limits);
     settings.stray_newlines = if choice & 1 == 0 { StrayNewlines::Refuse } else { StrayNewlines::Normalize };
     let normalizes = settings.stray_newlines == StrayNewlines::Normalize;
 
@@ -54,30 +55,4 @@ fn stuffed(content: &[u8]) -> Vec<u8> {
     }
     sent.extend_from_slice(b".\r\n");
     sent
-}
-
-/// What is to arrive; none if the message is to be refused.
-fn expected(content: &[u8], normalizes: bool) -> Option<Vec<u8>> {
-    let mut arrives = Vec::new();
-    let mut rest = content;
-    loop {
-        rest = match rest {
-            [] => return Some(arrives),
-            [b'\r', b'\n', rest @ ..] => {
-                arrives.extend_from_slice(b"\r\n");
-                rest
-            }
-            [b'\r' | b'\n', rest @ ..] => {
-                if !normalizes {
-                    return None;
-                }
-                arrives.extend_from_slice(b"\r\n");
-                rest
-            }
-            [octet, rest @ ..] => {
-                arrives.push(*octet);
-                rest
-            }
-        };
-    }
 }

@@ -44,9 +44,18 @@ fn input(text: &str) -> Vec<u8> {
                 input.extend_from_slice(b"\r\n");
             }
             Some(("C|", rest)) => input.extend(unescaped(rest.strip_prefix(' ').unwrap_or(rest))),
-            // The lowest bits of the first octet.
-            Some(("@ ", "tls offered")) => input.splice(..1, [1]).for_each(drop),
-            Some(("@ ", "tls required")) => input.splice(..1, [2]).for_each(drop),
+            Some(("@ ", setting)) => {
+                // As `tests/fuzz/src/lib.rs` reads the head.
+                let (at, octet) = match setting {
+                    "tls offered" => (0, 1_u8),
+                    "tls required" => (0, 2),
+                    "protocol lmtp" => (2, 2),
+                    _ => continue,
+                };
+                if let Some(head) = input.get_mut(at) {
+                    *head |= octet;
+                }
+            }
             _ => {}
         }
     }

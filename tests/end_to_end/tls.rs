@@ -122,7 +122,7 @@ fn names_said_in_the_clear_are_forgotten_and_logins_by_address_are_not() {
 
 #[test]
 fn the_next_handshake_after_a_reload_sees_the_new_certificate() {
-    let (server, first) = start(&configs::discard(&configs::tls("implicit")));
+    let (server, _) = start(&configs::discard(&configs::tls("implicit")));
     let address = server.address("edge");
     let mut open = Client::connect_tls(address);
     let second = Pair::new(&["mx.example.test"]);

@@ -310,6 +310,7 @@ impl Session {
     }
 
     fn too_many(&self, mechanism: &str, what: &'static str) -> Refusal {
+        self.service.counters.limit_reached("auth-failures");
         let client = self.facts.client_address();
         tracing::info!(
             session = &*self.facts.id,

@@ -183,8 +183,19 @@ pub fn matches(pattern: &str, name: &str) -> bool {
 }
 
 /// The names the host keeps, and those by which Momentum switches its own checks off.
-const RESERVED: &[&str] =
-    &["auth_*", "tls*", "ehlo_*", "can_relay", "pathway", "*_count", "mailfrom_*", "rcptto_*", "__bypass_*"];
+const RESERVED: &[&str] = &[
+    "auth_*",
+    "tls*",
+    "proxy_*",
+    "ehlo_*",
+    "early_talker",
+    "can_relay",
+    "pathway",
+    "*_count",
+    "mailfrom_*",
+    "rcptto_*",
+    "__bypass_*",
+];
 
 fn spells(pattern: &str, family: &str) -> bool {
     let literal_head = pattern.split('*').next().unwrap_or_default();
@@ -217,6 +228,8 @@ mod tests {
             ("*", "auth_user", false),
             ("a*", "auth_user", false),
             ("auth_*", "auth_user", true),
+            ("*", "proxy_authority", false),
+            ("early_*", "early_talker", false),
             ("auth_user", "auth_user", true),
             ("*_user", "auth_user", false),
             ("*", "can_relay", false),

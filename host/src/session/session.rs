@@ -47,6 +47,8 @@ pub(super) struct Session {
     pub(super) gone: BTreeSet<String>,
     /// A verb waits for another line.
     pub(super) in_exchange: bool,
+    /// Replies to errors were held back.
+    tarpitted: bool,
     /// AUTH waits for a response.
     pub(super) exchange: Option<Exchange>,
     /// When the transaction began.
@@ -89,6 +91,7 @@ impl Session {
             moving: None,
             gone: BTreeSet::new(),
             in_exchange: false,
+            tarpitted: false,
             exchange: None,
             transaction_since: None,
             looked_up: None,
@@ -143,14 +146,14 @@ impl Session {
     }
 
     /// Waits for the replies to so many errors.
-    pub(super) async fn tarpit(&self, errors: u32) {
+    pub(super) async fn tarpit(&mut self, errors: u32) {
         let wait = self.rules.limits.tarpit.saturating_mul(errors).min(LONGEST_TARPIT);
-        tracing::debug!(
-            session = &*self.facts.id,
-            limit = "tarpit-after",
-            seconds = wait.as_secs(),
-            "replies held back"
-        );
+        // Said once: each error says for itself what it was.
+        if !std::mem::replace(&mut self.tarpitted, true) {
+            self.service.counters.limit_reached("tarpit-after");
+            let (session, client) = (&*self.facts.id, &*self.facts.client_address());
+            tracing::info!(session, limit = "tarpit-after", client, "replies to errors are held back");
+        }
         tokio::time::sleep(wait).await;
     }
 

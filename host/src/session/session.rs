@@ -148,6 +148,9 @@ impl Session {
     /// Waits for the replies to so many errors.
     pub(super) async fn tarpit(&mut self, errors: u32) {
         let wait = self.rules.limits.tarpit.saturating_mul(errors).min(LONGEST_TARPIT);
+        if wait.is_zero() {
+            return;
+        }
         // Said once: each error says for itself what it was.
         if !std::mem::replace(&mut self.tarpitted, true) {
             self.service.counters.limit_reached("tarpit-after");

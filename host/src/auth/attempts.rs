@@ -23,7 +23,7 @@ pub struct Attempts {
 /// How often a login may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptLimits {
-    /// So often within the window; the next attempt is not admitted.
+    /// So often within the window; the next attempt is not admitted. 0 is any number.
     pub failures: u32,
     /// The window.
     pub window: Duration,
@@ -72,6 +72,9 @@ impl Attempts {
         limits: AttemptLimits,
         now: Instant,
     ) -> Result<(), &'static str> {
+        if limits.failures == 0 {
+            return Ok(());
+        }
         let ledger = self.ledger();
         let exhausted = |subject| {
             ledger.current(subject, limits.window, now).is_some_and(|count| count.failures >= limits.failures)
@@ -211,6 +214,15 @@ mod tests {
             assert_eq!(attempts.admits(address(then), None, LIMITS, now), expected, "{from} {then}");
             assert_eq!(attempts.admits(None, None, LIMITS, now), Ok(()));
         }
+    }
+
+    #[test]
+    fn without_a_limit_any_number_may_fail() {
+        let now = Instant::now();
+        let attempts = Attempts::new();
+        fail(&attempts, 50, "192.0.2.1", Some("tim"), now);
+        let limits = AttemptLimits { failures: 0, ..LIMITS };
+        assert_eq!(attempts.admits(address("192.0.2.1"), Some("tim"), limits, now), Ok(()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod conversations;
 mod grants;
 mod hostile;
 mod limits;
+mod lmtp;
 mod logs;
 mod reload;
 mod signals;

@@ -9,6 +9,7 @@
 )]
 
 mod auth;
+mod bodies;
 mod cli;
 mod clients;
 mod configs;

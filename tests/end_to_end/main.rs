@@ -24,3 +24,4 @@ mod signals;
 mod spool;
 mod tls;
 mod users;
+mod utf8;

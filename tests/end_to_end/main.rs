@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod auth;
+mod bodies;
 mod cli;
 mod clients;
 mod configs;
@@ -15,9 +17,11 @@ mod conversations;
 mod grants;
 mod hostile;
 mod limits;
+mod lmtp;
 mod logs;
 mod reload;
 mod signals;
 mod spool;
 mod tls;
 mod users;
+mod utf8;

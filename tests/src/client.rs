@@ -1,13 +1,13 @@
 //! A client for tests that are written as code. What goes wrong fails the test, with all that was said.
 
 use crate::pattern::matches;
-use crate::{Wire, WireError};
+use crate::{Handshake, Wire, WireError};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
 /// The name the client gives of itself, and the server it takes the other for.
 const NAME: &str = "client.example.test";
-const SERVER: &str = "mx.example.test";
+pub(crate) const SERVER: &str = "mx.example.test";
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -130,7 +130,13 @@ impl Client {
     /// The handshake, asking for a server of this name.
     #[track_caller]
     pub fn handshake_for(&mut self, name: &str) {
-        if let Err(error) = self.0.encrypt(name) {
+        self.handshake_as(Handshake { server: name, old: false, certificate: None });
+    }
+
+    /// The handshake, with what the client can and shows.
+    #[track_caller]
+    pub fn handshake_as(&mut self, handshake: Handshake<'_>) {
+        if let Err(error) = self.0.encrypt(handshake) {
             self.fail(&format!("the handshake failed: {error}"));
         }
     }
@@ -202,6 +208,12 @@ impl Client {
     #[track_caller]
     pub fn certificate(&self) -> Vec<u8> {
         self.0.certificate().unwrap_or_else(|| self.fail("no certificate was shown"))
+    }
+
+    /// What a login can be bound to: the connection itself, under TLS.
+    #[track_caller]
+    pub fn binding(&self) -> [u8; 32] {
+        self.0.binding().unwrap_or_else(|| self.fail("nothing to bind to"))
     }
 
     /// The socket below it all.

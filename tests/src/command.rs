@@ -58,9 +58,7 @@ pub struct Output {
 impl Output {
     /// Runs a command to its end.
     pub fn of(command: &mut Command) -> Output {
-        let output = command.output().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
-        let text = |octets: Vec<u8>| String::from_utf8_lossy(&octets).into_owned();
-        Output { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Output::from(command.output().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}")))
     }
 
     /// Insists on this exit code.
@@ -75,6 +73,13 @@ impl Output {
     pub fn says(self, text: &str) -> Output {
         assert!(self.stdout.contains(text) || self.stderr.contains(text), "nothing says {text:?}\n{self}");
         self
+    }
+}
+
+impl From<std::process::Output> for Output {
+    fn from(output: std::process::Output) -> Output {
+        let text = |octets: Vec<u8>| String::from_utf8_lossy(&octets).into_owned();
+        Output { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
 

@@ -13,8 +13,9 @@
 //! `\r \n \t \0 \\ \xHH` are escapes in what is sent and expected. At the end the client says that nothing more comes, and
 //! the server must close without another word.
 
+use crate::client::SERVER;
 use crate::pattern::{escape, matches, unescape};
-use crate::{Wire, WireError};
+use crate::{Handshake, Wire, WireError};
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -184,9 +185,9 @@ impl Play<'_> {
                 }
                 Ok(())
             }
-            Act::StartTls => {
-                wire.encrypt("mx.example.test").map_err(|error| self.failure("a TLS handshake", error.to_string()))
-            }
+            Act::StartTls => wire
+                .encrypt(Handshake { server: SERVER, old: false, certificate: None })
+                .map_err(|error| self.failure("a TLS handshake", error.to_string())),
             Act::Expect(pattern) => match wire.line() {
                 Ok(line) if matches(pattern, &line) => Ok(()),
                 Ok(line) => Err(self.failure(&escape(pattern), escape(&line))),

@@ -13,6 +13,7 @@
     reason = "a test fails by panicking, wherever it notices"
 )]
 
+pub mod auth;
 pub mod certificate;
 mod client;
 mod command;
@@ -32,6 +33,7 @@ pub use log::{Event, Log};
 pub use maildir::Maildir;
 pub use server::Server;
 pub use site::Site;
+pub use stream::Handshake;
 pub use wire::{Wire, WireError};
 
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@ use crate::command::{Output, pillarbox};
 use crate::{Server, repository, run};
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -70,6 +71,23 @@ impl Site {
     #[track_caller]
     pub fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name} cannot be read: {error}"))
+    }
+
+    /// Adds a user to the file `users`, as an operator does.
+    #[track_caller]
+    pub fn user(&self, name: &str, password: &str) {
+        self.edit_users(&["add", name], &format!("{password}\n")).exits(0);
+    }
+
+    /// Runs `pillarbox user ARGUMENTS` on the file `users`, with something on standard input.
+    pub fn edit_users(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = pillarbox(self.directory());
+        command.arg("user").args(arguments).args(["--file", "users"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command can be run");
+        // It may be refused before anything is read.
+        let _ = child.stdin.take().expect("standard input is a pipe").write_all(input.as_bytes());
+        Output::from(child.wait_with_output().expect("the command ends"))
     }
 
     /// Every file below `name`, by path; directories only lead to them.

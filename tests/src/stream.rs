@@ -1,13 +1,27 @@
 //! The octets of a connection, plain or under TLS. No certificate is verified: the tests say which they expect to see.
 
 use crate::PATIENCE;
+use crate::certificate::Pair;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+
+/// How a client makes its handshake.
+#[derive(Clone, Copy, Debug)]
+pub struct Handshake<'a> {
+    /// The server it asks for.
+    pub server: &'a str,
+    /// It speaks nothing newer than TLS 1.2.
+    pub old: bool,
+    /// What it shows of itself when it is asked.
+    pub certificate: Option<&'a Pair>,
+}
 
 /// A connection.
 #[derive(Debug)]
@@ -32,14 +46,14 @@ impl Stream {
         Ok(Stream::Plain(stream))
     }
 
-    /// Makes the TLS handshake, asking for a server of this name.
-    pub(crate) fn encrypt(&mut self, name: &str) -> io::Result<()> {
+    /// Makes the TLS handshake.
+    pub(crate) fn encrypt(&mut self, handshake: Handshake<'_>) -> io::Result<()> {
         let Stream::Plain(plain) = self else {
             return Err(io::Error::other("the connection is under TLS"));
         };
         let mut socket = plain.try_clone()?;
-        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        let mut tls = ClientConnection::new(Arc::new(config()), name).map_err(io::Error::other)?;
+        let name = ServerName::try_from(handshake.server.to_owned()).map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(Arc::new(config(handshake)), name).map_err(io::Error::other)?;
         while tls.is_handshaking() {
             tls.complete_io(&mut socket)?;
         }
@@ -52,6 +66,14 @@ impl Stream {
         match self {
             Stream::Plain(_) => None,
             Stream::Tls(tls) => Some(tls.conn.peer_certificates()?.first()?.to_vec()),
+        }
+    }
+
+    /// What both sides of the connection can derive and nobody else (tls-exporter, RFC 9266); nothing in the clear.
+    pub(crate) fn binding(&self) -> Option<[u8; 32]> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.conn.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok(),
         }
     }
 
@@ -89,15 +111,19 @@ impl Stream {
     }
 }
 
-fn config() -> ClientConfig {
+fn config(handshake: Handshake<'_>) -> ClientConfig {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(Anybody(provider.clone()));
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+    let versions = if handshake.old { &[&TLS12][..] } else { &[&TLS12, &TLS13] };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
         .expect("the provider has TLS 1.2 and 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth()
+        .with_custom_certificate_verifier(verifier);
+    let Some(pair) = handshake.certificate else { return config.with_no_client_auth() };
+    let chain = vec![CertificateDer::from(pair.der.clone())];
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("a key of our own making");
+    config.with_client_auth_cert(chain, key).expect("a pair of our own making")
 }
 
 /// Takes every certificate, as long as the handshake itself is right.

@@ -1,7 +1,7 @@
 //! A connection as lines, with a record of all that was said.
 
 use crate::pattern::escape;
-use crate::stream::Stream;
+use crate::stream::{Handshake, Stream};
 use std::fmt::Write;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -47,16 +47,16 @@ impl Wire {
         Ok(Wire { stream: Stream::connect(address, source)?, input: Vec::new(), transcript: String::new() })
     }
 
-    /// Makes the TLS handshake, asking for a server of this name.
+    /// Makes the TLS handshake.
     ///
     /// # Errors
     /// It failed, or the server said something in the clear that nobody has read.
-    pub fn encrypt(&mut self, name: &str) -> io::Result<()> {
+    pub fn encrypt(&mut self, handshake: Handshake<'_>) -> io::Result<()> {
         if !self.input.is_empty() {
             return Err(io::Error::other(format!("said before the handshake: {}", escape(&self.input))));
         }
         let _ = writeln!(self.transcript, "T!");
-        self.stream.encrypt(name)
+        self.stream.encrypt(handshake)
     }
 
     /// Sends these octets as they are.
@@ -120,6 +120,11 @@ impl Wire {
     /// The certificate the server showed, DER; nothing in the clear.
     pub fn certificate(&self) -> Option<Vec<u8>> {
         self.stream.certificate()
+    }
+
+    /// What both sides of the connection can derive and nobody else (tls-exporter, RFC 9266); nothing in the clear.
+    pub fn binding(&self) -> Option<[u8; 32]> {
+        self.stream.binding()
     }
 
     /// The socket below it all.

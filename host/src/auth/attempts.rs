@@ -217,6 +217,15 @@ mod tests {
     }
 
     #[test]
+    fn without_a_limit_any_number_may_fail() {
+        let now = Instant::now();
+        let attempts = Attempts::new();
+        fail(&attempts, 50, "192.0.2.1", Some("tim"), now);
+        let limits = AttemptLimits { failures: 0, ..LIMITS };
+        assert_eq!(attempts.admits(address("192.0.2.1"), Some("tim"), limits, now), Ok(()));
+    }
+
+    #[test]
     fn a_user_may_fail_so_often_from_anywhere() {
         let now = Instant::now();
         let attempts = Attempts::new();

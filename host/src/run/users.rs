@@ -43,9 +43,9 @@ pub(super) async fn watch(in_use: impl Fn() -> BTreeMap<PathBuf, Shared>, every:
         seen.retain(|path, _| files.contains_key(path));
         for (path, users) in files {
             let now = look(&path).await;
-            // The first look is only to compare with: what is in use was read a moment ago.
+            // At the first look too: the file may have changed since it was read with the configuration.
             let before = seen.insert(path.clone(), now);
-            if before.is_some_and(|before| before != now) {
+            if before.is_none_or(|before| before != now) {
                 read_again(&path, &users).await;
             }
         }

@@ -1,0 +1,110 @@
+//! The file of users under a server that runs.
+
+use super::{CLEAR, NAME, PASSWORD, hello, login_of, offered, relays, site};
+use pillarbox_tests::{Server, auth, until};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+/// Writes the file of users as an editor would, readable for its owner alone.
+fn write_users(server: &Server, text: &str) {
+    let (draft, file) = (server.site().path("users.draft"), server.site().path("users"));
+    fs::write(&draft, text).unwrap();
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(draft, file).unwrap();
+}
+
+fn logs_in(server: &Server, user: &str, password: &str) -> bool {
+    let (mut client, _) = hello(server);
+    let code = auth::plain(&mut client, user, password).code;
+    client.quit();
+    code == 235
+}
+
+/// Any number of failures, so that a test can try until it succeeds.
+fn start() -> Server {
+    site(&format!("{CLEAR}limits.auth-failures = 0\n")).start()
+}
+
+#[test]
+fn who_is_added_can_log_in_without_a_reload() {
+    let server = start();
+    let (mut open, _) = hello(&server);
+    assert_eq!(auth::plain(&mut open, "bob", "bobs-password").code, 535);
+    server.site().user("bob", "bobs-password");
+    until("the new user", || logs_in(&server, "bob", "bobs-password"));
+    server.log().event("users read again", &[("users", "2")]);
+    // In a session that was open, too.
+    assert_eq!(auth::scram(&mut open, "bob", "bobs-password").code, 235);
+    // Another password takes the place of the old one.
+    server.site().user("bob", "another-password");
+    until("the new password", || logs_in(&server, "bob", "another-password"));
+    assert!(!logs_in(&server, "bob", "bobs-password") && logs_in(&server, NAME, PASSWORD));
+}
+
+#[test]
+fn who_is_removed_is_logged_in_no_more_after_a_reload() {
+    let server = start();
+    server.site().user("bob", "bobs-password");
+    until("the new user", || logs_in(&server, "bob", "bobs-password"));
+    let [(mut alice, _), (mut bob, _)] = [hello(&server), hello(&server)];
+    assert_eq!(auth::plain(&mut alice, NAME, PASSWORD).code, 235);
+    assert_eq!(auth::plain(&mut bob, "bob", "bobs-password").code, 235);
+    assert!(relays(&mut bob));
+    server.site().edit_users(&["remove", "bob"], "").exits(0);
+    server.reload().exits(0);
+    assert!(!relays(&mut bob));
+    assert!(login_of(&mut bob).is_empty());
+    let greeted = bob.hello();
+    assert!(offered(&greeted).contains(&"PLAIN"), "{greeted}");
+    assert_eq!(auth::plain(&mut bob, "bob", "bobs-password").code, 535);
+    assert!(relays(&mut alice), "who stays is not disturbed");
+    assert!(offered(&alice.hello()).is_empty());
+}
+
+#[test]
+fn a_file_with_a_mistake_changes_nothing_and_is_told_of() {
+    let server = start();
+    let good = fs::read_to_string(server.site().path("users")).unwrap();
+    write_users(&server, &format!("{good}bob:no such form\n"));
+    let told = server.log().event("users not read again, those before stay", &[]);
+    assert_eq!(told.level, "error");
+    assert!(told.field("error").contains("line 2") && !told.field("error").contains("no such form"), "{told:?}");
+    assert!(logs_in(&server, NAME, PASSWORD));
+    // Nor does a reload take it.
+    server.reload().exits(65).says("line 2");
+    assert!(logs_in(&server, NAME, PASSWORD));
+
+    // One that others can read is as bad as one with a mistake; and one that is gone.
+    fs::set_permissions(server.site().path("users"), fs::Permissions::from_mode(0o644)).unwrap();
+    server.reload().exits(65).says("chmod 600");
+    fs::remove_file(server.site().path("users")).unwrap();
+    server.reload().exits(65);
+    assert!(logs_in(&server, NAME, PASSWORD));
+
+    // Once it is right again it counts, and so does what was written meanwhile.
+    write_users(&server, &good);
+    server.site().user("bob", "bobs-password");
+    until("the mended file", || logs_in(&server, "bob", "bobs-password"));
+}
+
+#[test]
+fn a_file_with_nobody_in_it() {
+    let server = start();
+    write_users(&server, "# nobody\n");
+    server.log().event("users read again", &[("users", "0")]);
+    let (mut client, greeted) = hello(&server);
+    // There may be somebody in a moment; of SCRAM nobody has a verifier.
+    assert_eq!(offered(&greeted), ["PLAIN", "LOGIN"]);
+    assert_eq!(auth::plain(&mut client, NAME, PASSWORD).code, 535);
+}
+
+#[test]
+fn hashes_that_scram_cannot_use() {
+    let site = site(CLEAR);
+    site.edit_users(&["remove", NAME], "").exits(0);
+    site.edit_users(&["add", "--argon2id", NAME], &format!("{PASSWORD}\n")).exits(0);
+    let server = site.start();
+    let (_, greeted) = hello(&server);
+    assert_eq!(offered(&greeted), ["PLAIN", "LOGIN"]);
+    assert!(logs_in(&server, NAME, PASSWORD) && !logs_in(&server, NAME, "guess"));
+}

@@ -16,6 +16,7 @@ mod grants;
 mod hostile;
 mod limits;
 mod logs;
+mod manners;
 mod reload;
 mod signals;
 mod spool;

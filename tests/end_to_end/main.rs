@@ -17,6 +17,7 @@ mod hostile;
 mod limits;
 mod logs;
 mod manners;
+mod proxy;
 mod reload;
 mod signals;
 mod spool;

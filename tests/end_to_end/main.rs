@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod certificates;
 mod cli;
 mod clients;
 mod configs;

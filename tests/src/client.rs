@@ -1,5 +1,6 @@
 //! A client for tests that are written as code. What goes wrong fails the test, with all that was said.
 
+use crate::handshake::{Handshake, HandshakeKind};
 use crate::pattern::matches;
 use crate::{Wire, WireError};
 use std::fmt;
@@ -135,6 +136,19 @@ impl Client {
         }
     }
 
+    /// The handshake as a client of the test's own; what goes wrong is for the test to judge.
+    ///
+    /// # Errors
+    /// The handshake failed.
+    pub fn handshake_by(&mut self, handshake: &Handshake) -> std::io::Result<()> {
+        self.0.encrypt_by(handshake, SERVER)
+    }
+
+    /// Whether the handshake was a full one or went on where an earlier connection ended; nothing in the clear.
+    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
+        self.0.handshake_kind()
+    }
+
     /// Begins a transaction whose recipients are all taken.
     #[track_caller]
     pub fn begin(&mut self, sender: &str, recipients: &[&str]) {
@@ -181,6 +195,16 @@ impl Client {
     pub fn quit(mut self) {
         self.expect("QUIT", "221 2.0.0 *");
         self.expect_close();
+    }
+
+    /// Whether nothing more comes, be it by an orderly end or not; what does come fails the test.
+    #[track_caller]
+    pub fn expect_gone(&mut self) {
+        match self.0.line() {
+            Err(WireError::Closed | WireError::Broken(_)) => {}
+            Ok(_) | Err(WireError::Half(_)) => self.fail("expected nothing but the end of the connection"),
+            Err(WireError::Silent) => self.fail("expected the end of the connection"),
+        }
     }
 
     /// Insists on the end of the connection, with nothing said before it.

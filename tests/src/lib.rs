@@ -13,10 +13,12 @@
     reason = "a test fails by panicking, wherever it notices"
 )]
 
+pub mod authority;
 pub mod certificate;
 mod client;
 mod command;
 mod conversation;
+pub mod handshake;
 mod log;
 mod maildir;
 pub mod pattern;

@@ -4,7 +4,10 @@ use crate::PATIENCE;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
+use rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme,
+    StreamOwned, SupportedProtocolVersion,
+};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -34,12 +37,17 @@ impl Stream {
 
     /// Makes the TLS handshake, asking for a server of this name.
     pub(crate) fn encrypt(&mut self, name: &str) -> io::Result<()> {
+        self.encrypt_by(Arc::new(config_of(ALL_VERSIONS)), name)
+    }
+
+    /// The same as a client of the test's own.
+    pub(crate) fn encrypt_by(&mut self, config: Arc<ClientConfig>, name: &str) -> io::Result<()> {
         let Stream::Plain(plain) = self else {
             return Err(io::Error::other("the connection is under TLS"));
         };
         let mut socket = plain.try_clone()?;
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        let mut tls = ClientConnection::new(Arc::new(config()), name).map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
         while tls.is_handshaking() {
             tls.complete_io(&mut socket)?;
         }
@@ -52,6 +60,14 @@ impl Stream {
         match self {
             Stream::Plain(_) => None,
             Stream::Tls(tls) => Some(tls.conn.peer_certificates()?.first()?.to_vec()),
+        }
+    }
+
+    /// Whether the handshake was a full one or went on where an earlier connection ended; nothing in the clear.
+    pub(crate) fn handshake_kind(&self) -> Option<HandshakeKind> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.conn.handshake_kind(),
         }
     }
 
@@ -89,11 +105,12 @@ impl Stream {
     }
 }
 
-fn config() -> ClientConfig {
+/// A client that speaks these versions and takes whatever certificate it is shown.
+pub(crate) fn config_of(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(Anybody(provider.clone()));
     ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("the provider has TLS 1.2 and 1.3")
         .dangerous()
         .with_custom_certificate_verifier(verifier)

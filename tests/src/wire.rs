@@ -1,5 +1,6 @@
 //! A connection as lines, with a record of all that was said.
 
+use crate::handshake::{Handshake, HandshakeKind};
 use crate::pattern::escape;
 use crate::stream::Stream;
 use std::fmt::Write;
@@ -57,6 +58,20 @@ impl Wire {
         }
         let _ = writeln!(self.transcript, "T!");
         self.stream.encrypt(name)
+    }
+
+    /// Makes the TLS handshake as this client.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn encrypt_by(&mut self, handshake: &Handshake, name: &str) -> io::Result<()> {
+        let _ = writeln!(self.transcript, "T!");
+        self.stream.encrypt_by(handshake.0.clone(), name)
+    }
+
+    /// Whether the handshake was a full one; nothing in the clear.
+    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
+        self.stream.handshake_kind()
     }
 
     /// Sends these octets as they are.

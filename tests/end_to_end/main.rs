@@ -18,6 +18,7 @@ mod hostile;
 mod limits;
 mod logs;
 mod manners;
+mod names;
 mod proxy;
 mod reload;
 mod signals;

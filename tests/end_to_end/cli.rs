@@ -1,5 +1,7 @@
 //! The command line: what each command says, and its exit code.
 
+mod peer;
+
 use crate::configs;
 use pillarbox_tests::certificate::Pair;
 use pillarbox_tests::{Client, Output, Server, Site, binary, guest, repository, run};

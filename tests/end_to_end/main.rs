@@ -10,6 +10,7 @@
 
 mod auth;
 mod bodies;
+mod certificates;
 mod cli;
 mod clients;
 mod configs;
@@ -19,6 +20,9 @@ mod hostile;
 mod limits;
 mod lmtp;
 mod logs;
+mod manners;
+mod names;
+mod proxy;
 mod reload;
 mod signals;
 mod spool;

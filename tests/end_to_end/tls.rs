@@ -1,5 +1,8 @@
 //! TLS: what holds before it, what is forgotten by it, and which certificate is shown.
 
+mod handshakes;
+mod injection;
+
 use crate::configs;
 use pillarbox_tests::certificate::Pair;
 use pillarbox_tests::{Client, Server, Site};

@@ -1,7 +1,8 @@
 //! A client for tests that are written as code. What goes wrong fails the test, with all that was said.
 
+use crate::handshake::{Handshake, HandshakeKind};
 use crate::pattern::matches;
-use crate::{Handshake, Wire, WireError};
+use crate::{Meeting, Wire, WireError};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
@@ -130,15 +131,28 @@ impl Client {
     /// The handshake, asking for a server of this name.
     #[track_caller]
     pub fn handshake_for(&mut self, name: &str) {
-        self.handshake_as(Handshake { server: name, old: false, certificate: None });
+        self.handshake_as(Meeting { server: name, old: false, certificate: None });
     }
 
     /// The handshake, with what the client can and shows.
     #[track_caller]
-    pub fn handshake_as(&mut self, handshake: Handshake<'_>) {
+    pub fn handshake_as(&mut self, handshake: Meeting<'_>) {
         if let Err(error) = self.0.encrypt(handshake) {
             self.fail(&format!("the handshake failed: {error}"));
         }
+    }
+
+    /// The handshake as a client of the test's own; what goes wrong is for the test to judge.
+    ///
+    /// # Errors
+    /// The handshake failed.
+    pub fn handshake_by(&mut self, handshake: &Handshake) -> std::io::Result<()> {
+        self.0.encrypt_by(handshake, SERVER)
+    }
+
+    /// Whether the handshake was a full one or went on where an earlier connection ended; nothing in the clear.
+    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
+        self.0.handshake_kind()
     }
 
     /// Begins a transaction whose recipients are all taken.
@@ -187,6 +201,16 @@ impl Client {
     pub fn quit(mut self) {
         self.expect("QUIT", "221 2.0.0 *");
         self.expect_close();
+    }
+
+    /// Whether nothing more comes, be it by an orderly end or not; what does come fails the test.
+    #[track_caller]
+    pub fn expect_gone(&mut self) {
+        match self.0.line() {
+            Err(WireError::Closed | WireError::Broken(_)) => {}
+            Ok(_) | Err(WireError::Half(_)) => self.fail("expected nothing but the end of the connection"),
+            Err(WireError::Silent) => self.fail("expected the end of the connection"),
+        }
     }
 
     /// Insists on the end of the connection, with nothing said before it.

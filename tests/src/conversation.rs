@@ -15,7 +15,7 @@
 
 use crate::client::SERVER;
 use crate::pattern::{escape, matches, unescape};
-use crate::{Handshake, Wire, WireError};
+use crate::{Meeting, Wire, WireError};
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -186,7 +186,7 @@ impl Play<'_> {
                 Ok(())
             }
             Act::StartTls => wire
-                .encrypt(Handshake { server: SERVER, old: false, certificate: None })
+                .encrypt(Meeting { server: SERVER, old: false, certificate: None })
                 .map_err(|error| self.failure("a TLS handshake", error.to_string())),
             Act::Expect(pattern) => match wire.line() {
                 Ok(line) if matches(pattern, &line) => Ok(()),

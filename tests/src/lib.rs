@@ -14,10 +14,12 @@
 )]
 
 pub mod auth;
+pub mod authority;
 pub mod certificate;
 mod client;
 mod command;
 mod conversation;
+pub mod handshake;
 mod log;
 mod maildir;
 pub mod pattern;
@@ -33,7 +35,7 @@ pub use log::{Event, Log};
 pub use maildir::Maildir;
 pub use server::Server;
 pub use site::Site;
-pub use stream::Handshake;
+pub use stream::Meeting;
 pub use wire::{Wire, WireError};
 
 use std::time::{Duration, Instant};

@@ -2,19 +2,23 @@
 
 use crate::PATIENCE;
 use crate::certificate::Pair;
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
+use rustls::version::TLS12;
+use rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, ConfigBuilder, DigitallySignedStruct, Error, HandshakeKind,
+    SignatureScheme, StreamOwned, SupportedProtocolVersion,
+};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 /// How a client makes its handshake.
 #[derive(Clone, Copy, Debug)]
-pub struct Handshake<'a> {
+pub struct Meeting<'a> {
     /// The server it asks for.
     pub server: &'a str,
     /// It speaks nothing newer than TLS 1.2.
@@ -47,13 +51,18 @@ impl Stream {
     }
 
     /// Makes the TLS handshake.
-    pub(crate) fn encrypt(&mut self, handshake: Handshake<'_>) -> io::Result<()> {
+    pub(crate) fn encrypt(&mut self, handshake: Meeting<'_>) -> io::Result<()> {
+        self.encrypt_by(Arc::new(config(handshake)), handshake.server)
+    }
+
+    /// The same as a client of the test's own.
+    pub(crate) fn encrypt_by(&mut self, config: Arc<ClientConfig>, name: &str) -> io::Result<()> {
         let Stream::Plain(plain) = self else {
             return Err(io::Error::other("the connection is under TLS"));
         };
         let mut socket = plain.try_clone()?;
-        let name = ServerName::try_from(handshake.server.to_owned()).map_err(io::Error::other)?;
-        let mut tls = ClientConnection::new(Arc::new(config(handshake)), name).map_err(io::Error::other)?;
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
         while tls.is_handshaking() {
             tls.complete_io(&mut socket)?;
         }
@@ -74,6 +83,14 @@ impl Stream {
         match self {
             Stream::Plain(_) => None,
             Stream::Tls(tls) => tls.conn.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok(),
+        }
+    }
+
+    /// Whether the handshake was a full one or went on where an earlier connection ended; nothing in the clear.
+    pub(crate) fn handshake_kind(&self) -> Option<HandshakeKind> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.conn.handshake_kind(),
         }
     }
 
@@ -111,19 +128,27 @@ impl Stream {
     }
 }
 
-fn config(handshake: Handshake<'_>) -> ClientConfig {
+fn config(handshake: Meeting<'_>) -> ClientConfig {
+    let versions = if handshake.old { &[&TLS12][..] } else { ALL_VERSIONS };
+    let Some(pair) = handshake.certificate else { return config_of(versions) };
+    let chain = vec![CertificateDer::from(pair.der.clone())];
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("a key of our own making");
+    believing(versions).with_client_auth_cert(chain, key).expect("a pair of our own making")
+}
+
+/// A client that speaks these versions and takes whatever certificate it is shown.
+pub(crate) fn config_of(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    believing(versions).with_no_client_auth()
+}
+
+fn believing(versions: &[&'static SupportedProtocolVersion]) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(Anybody(provider.clone()));
-    let versions = if handshake.old { &[&TLS12][..] } else { &[&TLS12, &TLS13] };
-    let config = ClientConfig::builder_with_provider(provider)
+    ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .expect("the provider has TLS 1.2 and 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
-    let Some(pair) = handshake.certificate else { return config.with_no_client_auth() };
-    let chain = vec![CertificateDer::from(pair.der.clone())];
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("a key of our own making");
-    config.with_client_auth_cert(chain, key).expect("a pair of our own making")
+        .with_custom_certificate_verifier(verifier)
 }
 
 /// Takes every certificate, as long as the handshake itself is right.

@@ -1,7 +1,8 @@
 //! A connection as lines, with a record of all that was said.
 
+use crate::handshake::{Handshake, HandshakeKind};
 use crate::pattern::escape;
-use crate::stream::{Handshake, Stream};
+use crate::stream::{Meeting, Stream};
 use std::fmt::Write;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -51,12 +52,26 @@ impl Wire {
     ///
     /// # Errors
     /// It failed, or the server said something in the clear that nobody has read.
-    pub fn encrypt(&mut self, handshake: Handshake<'_>) -> io::Result<()> {
+    pub fn encrypt(&mut self, handshake: Meeting<'_>) -> io::Result<()> {
         if !self.input.is_empty() {
             return Err(io::Error::other(format!("said before the handshake: {}", escape(&self.input))));
         }
         let _ = writeln!(self.transcript, "T!");
         self.stream.encrypt(handshake)
+    }
+
+    /// Makes the TLS handshake as this client.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn encrypt_by(&mut self, handshake: &Handshake, name: &str) -> io::Result<()> {
+        let _ = writeln!(self.transcript, "T!");
+        self.stream.encrypt_by(handshake.0.clone(), name)
+    }
+
+    /// Whether the handshake was a full one; nothing in the clear.
+    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
+        self.stream.handshake_kind()
     }
 
     /// Sends these octets as they are.

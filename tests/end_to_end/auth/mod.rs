@@ -9,7 +9,7 @@ mod users;
 use crate::configs;
 use pillarbox_tests::auth::{self, Scram};
 use pillarbox_tests::certificate::{Authority, Pair};
-use pillarbox_tests::{Client, Handshake, Reply, Server, Site};
+use pillarbox_tests::{Client, Meeting, Reply, Server, Site};
 use std::time::{Duration, Instant};
 
 const NAME: &str = "alice";
@@ -41,7 +41,7 @@ fn hello(server: &Server) -> (Client, Reply) {
 }
 
 /// A client under TLS that said EHLO, and what was said to it.
-fn hello_tls(server: &Server, handshake: Handshake<'_>) -> (Client, Reply) {
+fn hello_tls(server: &Server, handshake: Meeting<'_>) -> (Client, Reply) {
     let (mut client, _) = hello(server);
     client.expect("STARTTLS", "220 2.0.0 *");
     client.handshake_as(handshake);
@@ -49,8 +49,8 @@ fn hello_tls(server: &Server, handshake: Handshake<'_>) -> (Client, Reply) {
     (client, greeted)
 }
 
-const NEW: Handshake<'static> = Handshake { server: "mx.example.test", old: false, certificate: None };
-const OLD: Handshake<'static> = Handshake { old: true, ..NEW };
+const NEW: Meeting<'static> = Meeting { server: "mx.example.test", old: false, certificate: None };
+const OLD: Meeting<'static> = Meeting { old: true, ..NEW };
 
 /// The mechanisms that are offered, in their order.
 fn offered(greeted: &Reply) -> Vec<&str> {
@@ -193,7 +193,7 @@ fn the_certificate_of_a_client() {
     let server = site.start();
     let (carol, stranger) = (ours.issue("carol"), others.issue("carol"));
 
-    let (mut client, greeted) = hello_tls(&server, Handshake { certificate: Some(&carol), ..NEW });
+    let (mut client, greeted) = hello_tls(&server, Meeting { certificate: Some(&carol), ..NEW });
     assert!(offered(&greeted).contains(&"EXTERNAL"), "{greeted}");
     client.expect(&format!("AUTH EXTERNAL {}", auth::encode("bob")), "535 5.7.8 *");
     assert_eq!(login_of(&mut client), ["auth_name EXTERNAL", "auth_status fail", "auth_user carol"]);
@@ -202,13 +202,13 @@ fn the_certificate_of_a_client() {
 
     // Asked for, and by name.
     for response in [String::new(), auth::encode("carol")] {
-        let (mut client, _) = hello_tls(&server, Handshake { certificate: Some(&carol), ..OLD });
+        let (mut client, _) = hello_tls(&server, Meeting { certificate: Some(&carol), ..OLD });
         client.expect("AUTH EXTERNAL", "334 ");
         client.expect(&response, "235 2.7.0 *");
     }
     // Nobody vouches for these.
     for certificate in [Some(&stranger), None] {
-        let (mut client, greeted) = hello_tls(&server, Handshake { certificate, ..NEW });
+        let (mut client, greeted) = hello_tls(&server, Meeting { certificate, ..NEW });
         assert!(!offered(&greeted).contains(&"EXTERNAL"), "{greeted}");
         client.expect("AUTH EXTERNAL =", "504 5.5.4 *");
         assert!(login_of(&mut client).is_empty());

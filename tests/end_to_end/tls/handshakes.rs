@@ -1,0 +1,138 @@
+//! Handshakes that are slow, cut, broken off or none at all.
+
+use super::{client_hello, start};
+use crate::configs;
+use pillarbox_tests::{Client, PATIENCE, Server};
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+/// Everything the server says, to the end.
+fn heard(client: &Client) -> Vec<u8> {
+    let mut heard = Vec::new();
+    let _ = client.socket().read_to_end(&mut heard);
+    heard
+}
+
+/// Whether it is nothing, or an alert and nothing behind it.
+fn is_alert(heard: &[u8]) -> bool {
+    heard.is_empty() || (heard.len() == 7 && heard[..2] == [21, 3])
+}
+
+#[track_caller]
+fn failed(server: &Server, times: usize) {
+    server.log().count(times, "tls handshake failed");
+    let events = server.log().events();
+    let failures: Vec<_> = events.iter().filter(|event| event.is("tls handshake failed")).collect();
+    assert!(failures.iter().all(|event| !event.field("error").is_empty()), "{failures:?}");
+    assert_eq!(server.status()["handshakes_failed"], failures.len());
+    assert_eq!(failures.len(), times);
+}
+
+#[test]
+fn what_is_no_client_hello() {
+    let (server, _) = start(&configs::discard(&configs::tls("implicit")));
+    let sslv2 = [&[0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10][..], &[0; 37]].concat();
+    let no_common_suite = {
+        let mut hello = client_hello(3);
+        let at = hello.windows(4).position(|octets| octets == [0, 2, 0, 0x2f]).unwrap();
+        hello[at + 3] = 0x01;
+        hello
+    };
+    let close_notify = [21, 3, 3, 0, 2, 1, 0];
+    let kinds: [&[u8]; 9] = [
+        b"EHLO client.example.test\r\n",
+        b"GET / HTTP/1.1\r\nHost: mx.example.test\r\n\r\n",
+        &sslv2,
+        &no_common_suite,
+        &close_notify,
+        &[22, 3, 1, 0xff, 0xff, 1],
+        &[22, 3, 1, 0, 0],
+        &[23, 3, 3, 0, 1, 0],
+        &[0; 64],
+    ];
+    for octets in kinds {
+        let client = Client::dial(server.address("edge"), None);
+        client.socket().write_all(octets).unwrap();
+        client.socket().shutdown(std::net::Shutdown::Write).unwrap();
+        let heard = heard(&client);
+        assert!(is_alert(&heard), "{octets:?}: {heard:?}");
+    }
+    // And one who says nothing at all and goes.
+    let mut silent = Client::dial(server.address("edge"), None);
+    silent.finish();
+    silent.expect_gone();
+    failed(&server, kinds.len() + 1);
+    Client::connect_tls(server.address("edge")).quit();
+}
+
+#[test]
+fn a_client_hello_in_records_of_one_octet() {
+    let (server, _) = start(&configs::discard(&configs::tls("implicit")));
+    // Of too old a version, so that the answer shows that it was read to its end.
+    let whole = client_hello(2);
+    let message = &whole[5..];
+    let records: Vec<u8> = message.iter().flat_map(|octet| [22, 3, 1, 0, 1, *octet]).collect();
+    let client = Client::dial(server.address("edge"), None);
+    for octet in records {
+        let _ = client.socket().write_all(&[octet]);
+    }
+    let heard = heard(&client);
+    assert!(matches!(heard[..], [21, 3, _, 0, 2, 2, _]), "{heard:?}");
+    failed(&server, 1);
+    Client::connect_tls(server.address("edge")).quit();
+}
+
+#[test]
+fn a_handshake_that_stalls() {
+    let timeout = "tls.handshake-timeout = \"1s\"\n";
+    for mode in ["implicit", "starttls"] {
+        let (server, _) = start(&configs::discard(&(configs::tls(mode) + timeout)));
+        let hello = client_hello(3);
+        for said in [0, 3, hello.len() - 1] {
+            let mut client = Client::dial(server.address("edge"), None);
+            if mode == "starttls" {
+                client.expect_reply("220 *");
+                client.hello();
+                client.expect("STARTTLS", "220 *");
+            }
+            let began = Instant::now();
+            client.socket().write_all(&hello[..said]).unwrap();
+            let heard = heard(&client);
+            assert!(heard.is_empty(), "{mode}: {heard:?}");
+            let took = began.elapsed();
+            assert!(took >= Duration::from_millis(900) && took < PATIENCE / 2, "{mode}: {took:?}");
+        }
+        failed(&server, 3);
+        server.log().event("session ended", &[("end", "tls handshake failed")]);
+    }
+}
+
+#[test]
+fn handshakes_at_a_time() {
+    let caps = "tls.handshake-timeout = \"2s\"\ntls.handshakes = 2\n";
+    let (server, _) = start(&configs::discard(&(configs::tls("starttls") + caps)));
+    let mut stalled: Vec<Client> = (0..2)
+        .map(|_| {
+            let mut client = server.client("edge");
+            client.hello();
+            client.expect("STARTTLS", "220 *");
+            client
+        })
+        .collect();
+    // Those in the clear do not wait; the next handshake does, and has its place when one of the two is over.
+    let mut clear = server.client("edge");
+    clear.hello();
+    clear.deliver("a@client.test", &["b@example.test"], "Subject: x\r\n\r\n");
+    let mut next = server.client("edge");
+    next.hello();
+    next.expect("STARTTLS", "220 *");
+    let hello = client_hello(3);
+    next.socket().write_all(&hello).unwrap();
+    next.socket().set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(next.socket().peek(&mut [0]).is_err(), "it was answered before there was a place");
+    next.socket().set_read_timeout(Some(PATIENCE)).unwrap();
+    drop(stalled.pop());
+    let began = Instant::now();
+    assert!(next.socket().peek(&mut [0]).is_ok());
+    assert!(began.elapsed() < Duration::from_secs(2), "it got no place by the end of another");
+}

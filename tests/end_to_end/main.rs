@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod broken;
 mod certificates;
 mod cli;
 mod clients;

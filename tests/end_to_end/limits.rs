@@ -184,7 +184,7 @@ fn lines_that_are_too_long() {
 }
 
 /// The resident memory of a process, in octets.
-fn memory(pid: u32) -> u64 {
+pub(crate) fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024

@@ -10,6 +10,7 @@
 
 mod auth;
 mod bodies;
+mod broken;
 mod certificates;
 mod cli;
 mod clients;

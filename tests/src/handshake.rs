@@ -41,6 +41,11 @@ impl Handshake {
         }
         Handshake(Arc::new(config))
     }
+
+    /// The same for a test that makes the handshake by itself.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.0.clone()
+    }
 }
 
 /// A certificate that is shown without a look at which authorities the server names.

@@ -258,6 +258,9 @@ impl Session {
     /// The end of the session.
     pub(super) async fn end(mut self, end: End) {
         self.after_reply().await;
+        // Where the connection broke, the machine was not asked for it: the file goes before the session is said to have
+        // ended, and not on a thread that serves others.
+        self.abort().await;
         self.facts_mut().phase = Phase::Closing;
         self.policy.ended(&mut self.facts).await;
         self.service.counters.session_closed();

@@ -85,11 +85,13 @@ impl Decoder {
                     self.place = Place::LineStart;
                     rest = tail;
                 }
-                // The CR before this one was a stray; this one may not be.
+                // The CR before this one was a stray; this one may not be. What the stray became may have filled the chunk,
+                // and then this one waits.
                 (_, b'\r') => {
-                    self.content.take(b"\r", &mut kept);
-                    self.place = Place::Cr;
-                    rest = tail;
+                    if self.content.take(b"\r", &mut kept) > 0 {
+                        self.place = Place::Cr;
+                        rest = tail;
+                    }
                 }
                 (Place::LineStart | Place::Cr | Place::Text, _) => {
                     let run = memchr::memchr(b'\r', rest).unwrap_or(rest.len());

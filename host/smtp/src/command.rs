@@ -2,6 +2,8 @@
 //!
 //! It names the verb; what an argument means, and whether the verb may be said now, it does not know.
 
+use std::fmt;
+
 use crate::{Refusal, reply};
 
 /// The verbs the machine answers itself, in upper case: no extension can have them. Some only to say that they are not
@@ -15,7 +17,7 @@ pub const VERBS: &[&str] = &[
 const HTTP_METHODS: &[&str] = &["GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE"];
 
 /// A command line that holds nothing a command may not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Command {
     /// The line, without CRLF.
     pub(crate) line: String,
@@ -45,6 +47,13 @@ pub(crate) enum Verb {
     NotImplemented,
     /// An extension's, or nobody's.
     Other,
+}
+
+/// The verb only: AUTH brings secrets with it.
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command").field("verb", &self.verb).finish_non_exhaustive()
+    }
 }
 
 impl Verb {

@@ -16,6 +16,9 @@ const STEP: usize = 2;
 /// What is read of a message beyond the size limit, and half of it, before the peer is told.
 const PATIENCE: u64 = 1024 * 1024;
 
+/// What stands for the size limit there where no limit is set.
+const UNLIMITED: u64 = 64 * 1024 * 1024;
+
 /// A message whose content is coming.
 #[derive(Debug)]
 pub(crate) struct Content {
@@ -182,8 +185,9 @@ impl Content {
 
 /// Whether a peer that sends so much, none of it kept, is to be told before it comes to an end.
 pub(crate) fn is_beyond_patience(limits: &Limits, octets: u64) -> bool {
-    let limit = limits.message_size;
-    limit != 0 && octets > limit.saturating_add(limit / 2).saturating_add(PATIENCE)
+    // Where any size is welcome, what is thrown away is not.
+    let limit = if limits.message_size == 0 { UNLIMITED } else { limits.message_size };
+    octets > limit.saturating_add(limit / 2).saturating_add(PATIENCE)
 }
 
 fn length(octets: &[u8]) -> u64 {

@@ -4,7 +4,8 @@
 
 use crate::{Limits, Refusal, reply};
 
-/// The counts of a connection, from its beginning to its end: neither STARTTLS nor a new greeting sets one back.
+/// The counts of a connection, from its beginning to its end: neither STARTTLS nor a new greeting sets one back. Those of
+/// what leads nowhere begin anew with a message that is accepted.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     commands: u64,
@@ -39,6 +40,11 @@ impl Tally {
         if limits.errors != 0 && self.errors >= limits.errors { Err(reply::too_many_errors()) } else { Ok(()) }
     }
 
+    /// The errors so far.
+    pub(crate) fn errors(&self) -> u32 {
+        self.errors
+    }
+
     /// The errors since this was last asked that are to be answered late.
     pub(crate) fn take_tarpitted(&mut self) -> u32 {
         std::mem::take(&mut self.tarpitted)
@@ -70,8 +76,10 @@ impl Tally {
         self.recipients = self.recipients.saturating_add(1);
     }
 
-    /// A message was accepted: what went before led somewhere.
+    /// A message was accepted: what went before led somewhere. A list with some dead addresses is no attack, however long
+    /// its connection lives.
     pub(crate) fn message_accepted(&mut self) {
         self.junk = 0;
+        self.errors = 0;
     }
 }

@@ -225,3 +225,21 @@ fn ends_at(content: &[u8]) -> Option<usize> {
     let all = [b"\r\n", content].concat();
     all.windows(5).position(|window| window == b"\r\n.\r\n").map(|at| at + 3)
 }
+
+/// What a stray becomes may fill a chunk, and then nothing of what follows is lost.
+#[test]
+fn a_stray_at_the_edge_of_a_chunk_loses_nothing() {
+    let mut settings = Settings::new("mx.example.test");
+    settings.stray_newlines = StrayNewlines::Normalize;
+    for length in 65_526..=65_540 {
+        let content = [b"x: ".as_slice(), &vec![b'y'; length - 3], b"\r\rz\r\n.\r\n"].concat();
+        let expected = [b"x: ".as_slice(), &vec![b'y'; length - 3], b"\r\n\r\nz\r\n"].concat();
+        for piece in [1, content.len()] {
+            let mut session = Session::new(settings.clone(), &mut accept);
+            session.send(b"HELO x\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@x.test>\r\nDATA\r\n", &mut accept);
+            content.chunks(piece).for_each(|piece| session.send(piece, &mut accept));
+            assert_eq!(session.messages.len(), 1, "{length} by {piece}");
+            assert!(session.messages[0] == expected, "{length} by {piece}");
+        }
+    }
+}

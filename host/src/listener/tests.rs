@@ -515,20 +515,15 @@ fn addresses_and_prefixes_have_limits_of_their_own() {
 
 /// A listener on loopback that takes headers from 127.0.0.2 and .3.
 async fn proxied() -> (Doors, mpsc::UnboundedReceiver<Guest>, SocketAddr, Arc<Counters>) {
-    proxied_with(|_| ()).await
+    proxied_with("").await
 }
 
-async fn proxied_with(
-    change: impl FnOnce(&mut Listener),
-) -> (Doors, mpsc::UnboundedReceiver<Guest>, SocketAddr, Arc<Counters>) {
-    let mut edge = Listener::clone(&one("edge", any())["edge"]);
-    let from = vec!["127.0.0.2/31".parse().unwrap()];
-    edge.proxy = Some(config::Proxy { from, timeout: Duration::from_secs(5) });
-    change(&mut edge);
+async fn proxied_with(keys: &str) -> (Doors, mpsc::UnboundedReceiver<Guest>, SocketAddr, Arc<Counters>) {
+    let edge = format!("[listener.edge]\naddress = [\"{}\"]\nproxy.from = [\"127.0.0.2/31\"]\n{keys}", any());
     let (hall, guests) = mpsc::unbounded_channel();
     let counters = Arc::new(Counters::default());
     let mut doors = Doors::new(Arc::new(Hall(hall)), Arc::clone(&counters));
-    doors.apply(&BTreeMap::from([("edge".to_owned(), Arc::new(edge))])).await.unwrap();
+    doors.apply(&listeners(&edge)).await.unwrap();
     let address = doors.bound()[0].1;
     (doors, guests, address, counters)
 }
@@ -657,11 +652,7 @@ async fn a_late_header_closes_without_a_word_however_it_trickles() {
 
 #[tokio::test]
 async fn limits_count_the_client_of_the_header() {
-    let (doors, mut guests, address, counters) = proxied_with(|edge| {
-        edge.rules.limits.connections_per_address = 1;
-        edge.rules.limits.connections = 4;
-    })
-    .await;
+    let (doors, mut guests, address, counters) = proxied_with("limits = { connections = 4, connections-per-address = 1 }").await;
     let proxied = async |client: &str| {
         let mut stream = from(PROXY, address).await;
         stream.write_all(format!("PROXY TCP4 {client} 198.51.100.2 4000 25\r\n").as_bytes()).await.unwrap();

@@ -181,7 +181,7 @@ impl Message<'_> {
         let server = self.server.answered();
         let replies = server.replies(&self.transaction);
         server.abort();
-        server.refuse_each(refusal, replies);
+        server.refuse_message(refusal, replies);
     }
 }
 
@@ -214,6 +214,6 @@ impl Commit<'_> {
     /// It is not. The transaction is over.
     pub fn failed(self, refusal: Refusal) {
         let replies = self.server.replies(&self.transaction);
-        self.server.answered().refuse_each(refusal, replies);
+        self.server.answered().refuse_message(refusal, replies);
     }
 }

@@ -78,6 +78,7 @@ impl Server {
                         return self.read(Patience::Command);
                     }
                     match self.take_line(self.settings.limits.command_line) {
+                        Some(Ok(_)) if self.is_worn_out() => self.refuse(reply::too_many_commands()),
                         Some(Ok(line)) if !command::has_control(&line) => {
                             return Due::Ask(Question::Resume(verb::extension::Continuation { name, line }));
                         }
@@ -92,6 +93,7 @@ impl Server {
                         return self.read(Patience::Command);
                     }
                     match self.take_line(AUTHENTICATION) {
+                        Some(Ok(_)) if self.is_worn_out() => self.refuse(reply::too_many_commands()),
                         Some(Ok(_)) if self.deviates(true, 0) => self.refuse(reply::unauthorized_pipelining()),
                         Some(Ok(line)) => match verb::auth::response(mechanism, &line) {
                             Ok(question) => return Due::Ask(Question::Response(question)),
@@ -254,14 +256,19 @@ impl Server {
         Ok(None)
     }
 
+    /// Another line of an exchange, which counts as a command: whether it is one too many.
+    fn is_worn_out(&mut self) -> bool {
+        self.tally.command(&self.settings.limits).is_err()
+    }
+
     /// Whether the peer sent on where it had to wait, and that matters here; of what it sent, so many octets are no deviation.
-    fn deviates(&self, ends_group: bool, own: u64) -> bool {
+    pub(super) fn deviates(&self, ends_group: bool, own: u64) -> bool {
         let waiting = u64::try_from(self.input.octets().len()).unwrap_or(u64::MAX);
         self.settings.refuse_unauthorized_pipelining && waiting > own && (ends_group || !self.pipelines)
     }
 
     /// Whether what was begun comes to its end without the peer's being told to go.
-    fn is_in_message(&self) -> bool {
+    pub(super) fn is_in_message(&self) -> bool {
         match self.phase {
             Phase::Commands => self.transaction.as_ref().is_some_and(|transaction| transaction.content.is_some()),
             Phase::Greeting | Phase::Resume(_) | Phase::Authenticating(_) => false,

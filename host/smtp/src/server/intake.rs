@@ -5,7 +5,7 @@
 use super::Server;
 use crate::body::Decoder;
 use crate::phase::{Chunk, Fate, Phase, Transaction};
-use crate::verb;
+use crate::{reply, verb};
 
 impl Server {
     /// Goes on with DATA's content; what is to be kept of it.
@@ -15,6 +15,11 @@ impl Server {
         self.abort |= decoded.spoiled;
         let exhausted = decoder.content().is_exhausted();
         match decoder.content().outcome() {
+            // Whoever was not offered to send on has to wait for the reply to its message, too.
+            outcome if decoded.ended && self.deviates(false, 0) => {
+                self.abort |= outcome.is_ok();
+                self.refuse(reply::unauthorized_pipelining());
+            }
             outcome if decoded.ended => verb::data::end(self, outcome, transaction),
             Err(fault) if exhausted => self.refuse(fault.refusal().closing()),
             _ => self.phase = Phase::Body { decoder, transaction },

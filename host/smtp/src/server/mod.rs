@@ -250,6 +250,12 @@ impl Server {
         self.envelope().is_some()
     }
 
+    /// Whether a message was begun, by DATA's 354 or by the first chunk, and has not come to its end: it is finished whatever
+    /// else happens, as long as the peer goes on.
+    pub fn in_message(&self) -> bool {
+        self.is_in_message()
+    }
+
     /// Whether octets wait that have not been used.
     pub fn has_input(&self) -> bool {
         !self.input.is_empty()
@@ -266,7 +272,19 @@ impl Server {
         self.refuse_each(refusal, 1);
     }
 
-    /// The same, said so often: once for each recipient, where each has its reply.
+    /// Queues what a message's end comes to, once for each recipient where each has its reply. It is the last word on that
+    /// message: where it is the one error too many, it is said all the same, and the connection is closed behind it.
+    pub(crate) fn refuse_message(&mut self, refusal: Refusal, replies: usize) {
+        let limits = self.settings.limits;
+        let last = limits.errors != 0 && self.tally.errors().saturating_add(1) >= limits.errors;
+        let ends = refusal.reply().code() >= 500 && last;
+        if ends && self.refusals.len() < NOTED {
+            self.refusals.push(Noted { reply: refusal.reply().clone(), limit: reply::too_many_errors().limit() });
+        }
+        self.refuse_each(if ends { refusal.closing() } else { refusal }, replies);
+    }
+
+    /// The same, said so often.
     pub(crate) fn refuse_each(&mut self, refusal: Refusal, replies: usize) {
         let mut own = !mem::take(&mut self.answering);
         let mut refusal = refusal;

@@ -93,7 +93,7 @@ pub(crate) fn end(server: &mut Server, chunk: Chunk, content: Content, mut trans
     match content.outcome() {
         Err(fault) => {
             let replies = if chunk.last { server.replies(&transaction) } else { 1 };
-            server.refuse_each(fault.refusal(), replies);
+            server.refuse_message(fault.refusal(), replies);
         }
         Ok(size) if chunk.last => server.phase = Phase::Received { size, transaction },
         Ok(_) => {

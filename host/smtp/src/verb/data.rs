@@ -34,7 +34,7 @@ pub(crate) fn end(server: &mut Server, outcome: Result<u64, Fault>, transaction:
         Ok(size) => server.phase = Phase::Received { size, transaction },
         Err(fault) => {
             let replies = server.replies(&transaction);
-            server.refuse_each(fault.refusal(), replies);
+            server.refuse_message(fault.refusal(), replies);
         }
     }
 }

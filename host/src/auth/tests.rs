@@ -232,6 +232,31 @@ fn a_digest_is_of_the_entries() {
     assert_ne!(one, digest(format!("tim:{ARGON2ID}\ntom:{SCRAM}\n")));
 }
 
+#[test]
+fn a_print_is_of_what_proves_one_user_now() {
+    let print = |text: String, user: &str| load(&text).unwrap().print(user);
+    let before = print(format!("tim:{SCRAM}\ntom:{ARGON2ID}\n"), "tim");
+    assert!(before.is_some());
+    // Others come and go.
+    assert_eq!(print(format!("# x\ntim:{SCRAM}"), "tim"), before);
+    assert_ne!(print(format!("tim:{SCRAM}\ntom:{ARGON2ID}\n"), "tom"), before);
+    // Another password, another salt alone, another kind.
+    let derived = |password, salt| Verifier::derive(password, &[salt; 16], 4096).unwrap();
+    let prints: HashSet<_> = [
+        format!("tim:{}", derived("a", 1)),
+        format!("tim:{}", derived("b", 1)),
+        format!("tim:{}", derived("a", 2)),
+        format!("tim:{SCRAM}"),
+        format!("tim:{ARGON2ID}"),
+    ]
+    .into_iter()
+    .map(|text| print(text, "tim").unwrap())
+    .collect();
+    assert_eq!(prints.len(), 5);
+    assert_eq!(print(format!("tim:{SCRAM}"), "Tim"), None);
+    assert_eq!(print(String::new(), ""), None);
+}
+
 #[tokio::test]
 async fn what_is_made_is_right() {
     for (kind, name) in [(Kind::ScramSha256, "scram-sha-256"), (Kind::Argon2id, "argon2id")] {

@@ -82,6 +82,12 @@ impl Users {
         self.digest
     }
 
+    /// A print of what proves this user now: another one after the password was changed, the same as long as the line of
+    /// the file is the same. `None` of an unknown user. It says nothing of the password.
+    pub fn print(&self, user: &str) -> Option<[u8; 32]> {
+        self.entries.get(user).map(|credential| Sha256::digest(entry::write(user, credential)).into())
+    }
+
     /// How many users there are.
     pub fn len(&self) -> usize {
         self.entries.len()

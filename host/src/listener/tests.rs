@@ -652,7 +652,8 @@ async fn a_late_header_closes_without_a_word_however_it_trickles() {
 
 #[tokio::test]
 async fn limits_count_the_client_of_the_header() {
-    let (doors, mut guests, address, counters) = proxied_with("limits = { connections = 4, connections-per-address = 1 }").await;
+    let (doors, mut guests, address, counters) =
+        proxied_with("limits = { connections = 4, connections-per-address = 1 }").await;
     let proxied = async |client: &str| {
         let mut stream = from(PROXY, address).await;
         stream.write_all(format!("PROXY TCP4 {client} 198.51.100.2 4000 25\r\n").as_bytes()).await.unwrap();

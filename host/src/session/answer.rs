@@ -2,6 +2,7 @@
 //!
 //! Nothing here writes to the peer. An answer consumes the question, and the machine finds the words.
 
+use super::change::Identity;
 use super::commit::pairs;
 use super::facts::{Phase, Transaction};
 use super::generation::{Judgement, RecipientName};
@@ -91,6 +92,7 @@ impl Session {
                 self.note_change(&change);
                 self.policy.forget();
                 self.reset();
+                self.note_name(&change);
                 self.facts_mut().restart(change.identities, &change.extension);
                 self.greeted();
                 self.settle();
@@ -110,6 +112,7 @@ impl Session {
     async fn rename(&mut self, change: ClientChange) -> Result<(), Renamed> {
         self.note_change(&change);
         self.policy.forget();
+        self.note_name(&change);
         self.facts_mut().rename(change.identities, &change.extension);
         self.settle();
         self.name_client().await;
@@ -212,6 +215,13 @@ impl Session {
                 Err(reply::spool_failed())
             }
         }
+    }
+
+    /// Whoever names the client need not be asked about; a new address without a name is.
+    fn note_name(&mut self, change: &ClientChange) {
+        let names = change.identities.iter().any(|identity| matches!(identity, Identity::Name(_)));
+        let moves = change.identities.iter().any(|identity| matches!(identity, Identity::Addr(_)));
+        self.named = names || (self.named && !moves);
     }
 
     fn note_change(&self, change: &ClientChange) {

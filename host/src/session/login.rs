@@ -5,13 +5,14 @@
 //! extension. What an unknown user costs is what a known one costs. Nothing here logs or keeps a secret.
 
 use super::context::{Origin, Stage};
-use super::facts::Attempt;
+use super::facts::{Attempt, Login};
+use super::mechanisms::own;
 use super::policy::{self, Credentials, Judged};
 use super::session::Session;
 use crate::auth::{self, AttemptLimits, Checked};
 use crate::config;
 use pillarbox_sasl::{Failure, Mechanism, Secret, Step, Terms, Verifier};
-use pillarbox_smtp::{Auth, Refusal, ask, reply};
+use pillarbox_smtp::{Refusal, ask, reply};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,29 +48,13 @@ enum Verdict {
 }
 
 impl Session {
-    /// What AUTH is to this client now.
-    pub(super) fn auth(&self) -> Auth {
-        let mechanisms = self.mechanisms();
-        let listener = &self.post.listener;
-        if mechanisms.is_empty() {
-            Auth::Off
-        } else if self.facts.proven_login() {
-            // RFC 4954 section 4: once in a session.
-            Auth::Done
-        } else if self.facts.tls.is_some() || listener.auth.without_tls {
-            Auth::Offered(mechanisms.into())
-        } else {
-            Auth::NeedsTls
-        }
-    }
-
     /// Takes AUTH, with the response it may have brought.
     pub(super) async fn authenticate(&mut self, ask: ask::Auth<'_>) {
         let mechanism = ask.mechanism().to_owned();
         let limits = self.attempt_limits();
         self.exchange = None;
         let said = match self.service.attempts.admits(self.address(), None, limits, Instant::now()) {
-            Err(what) => Said::Refuse(self.too_many(&mechanism, what)),
+            Err(what) => Said::Refuse(self.too_many(&mechanism, None, what)),
             Ok(()) => match self.begin(&mechanism) {
                 Some(machine) => self.drive(mechanism, machine, None, ask.initial()).await,
                 None => {
@@ -97,46 +82,6 @@ impl Session {
             Said::Success => ask.success(),
             Said::Refuse(refusal) => ask.refuse(refusal),
         }
-    }
-
-    /// Those that can work: the server's own by what the listener has to judge them with, and those of extensions.
-    fn mechanisms(&self) -> Vec<String> {
-        let offers = self.policy.offers(&self.facts);
-        let listener = &self.post.listener;
-        let users = self.post.users.as_ref().map(|users| users.load());
-        let tls = self.facts.tls.as_ref();
-        let possible = |mechanism: Mechanism| {
-            let judged = offers.judged.contains(mechanism.name());
-            match mechanism {
-                Mechanism::Plain | Mechanism::Login => judged || users.is_some(),
-                Mechanism::ScramSha256 => judged || users.as_ref().is_some_and(|users| users.supports_scram()),
-                Mechanism::ScramSha256Plus => {
-                    let bound = tls.is_some_and(|tls| tls.channel_binding.is_some());
-                    bound && (judged || users.as_ref().is_some_and(|users| users.supports_scram()))
-                }
-                Mechanism::External => self.certificate_user().is_some(),
-            }
-        };
-        let wanted = |mechanism: Mechanism| {
-            listener.auth.mechanisms.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| own(*wanted) == mechanism))
-        };
-        let mut mechanisms: Vec<String> = Mechanism::ALL
-            .into_iter()
-            .filter(|mechanism| wanted(*mechanism) && possible(*mechanism))
-            .map(|mechanism| mechanism.name().to_owned())
-            .collect();
-        mechanisms.extend(offers.mechanisms.iter().cloned());
-        mechanisms
-    }
-
-    /// Who a verified certificate says the client is (RFC 4422 appendix A), as names are compared.
-    fn certificate_user(&self) -> Option<String> {
-        let certificate = self.facts.tls.as_ref()?.client.as_ref().filter(|certificate| certificate.verified)?;
-        let name = match self.post.listener.auth.external {
-            config::External::CommonName => certificate.subject_cn.as_deref(),
-            config::External::Email => certificate.email.as_deref(),
-        };
-        pillarbox_sasl::prepare_user(name?).ok()
     }
 
     /// Begins a mechanism of the server's own.
@@ -278,11 +223,28 @@ impl Session {
     fn logged_in(&mut self, mechanism: &str, verdict: Verdict, tried: Option<&str>) -> Said {
         let address = self.address();
         let window = self.rules.limits.auth_window;
+        let user = match &verdict {
+            Verdict::Right { user, .. } => Some(user.as_str()),
+            _ => tried,
+        };
+        // Asked again: many may have been let in to try at one time.
+        let verdict = match self.service.attempts.admits(address, user, self.attempt_limits(), Instant::now()) {
+            Ok(()) => verdict,
+            Err(what) => {
+                let refusal = self.too_many(mechanism, user, what);
+                if let Verdict::Wrong = verdict {
+                    self.service.attempts.failed(address, tried, window, Instant::now());
+                }
+                return Said::Refuse(refusal);
+            }
+        };
         let (status, refusal) = match verdict {
             // Forbidding wins over everything (docs/architecture.md, rule 9).
             Verdict::Right { user, origin } if self.facts.forbidden.is_none() => {
                 self.service.attempts.succeeded(address, Some(&user));
-                tracing::info!(session = &*self.facts.id, mechanism, user = &*user, "logged in");
+                let (by, client) = (judge(&origin), self.facts.client_address());
+                tracing::info!(session = &*self.facts.id, mechanism, user = &*user, by, client = &*client, "logged in");
+                self.proof = self.print(&user);
                 self.facts_mut().log_in_by_auth(user, mechanism, origin);
                 self.settle_login();
                 return Said::Success;
@@ -306,20 +268,14 @@ impl Session {
     fn admits(&self, mechanism: &str, user: &str) -> Result<(), Refusal> {
         let limits = self.attempt_limits();
         let admitted = self.service.attempts.admits(self.address(), Some(user), limits, Instant::now());
-        admitted.map_err(|what| self.too_many(mechanism, what))
+        admitted.map_err(|what| self.too_many(mechanism, Some(user), what))
     }
 
-    fn too_many(&self, mechanism: &str, what: &'static str) -> Refusal {
+    fn too_many(&self, mechanism: &str, user: Option<&str>, what: &'static str) -> Refusal {
         self.service.counters.limit_reached("auth-failures");
-        let client = self.facts.client_address();
-        tracing::info!(
-            session = &*self.facts.id,
-            mechanism,
-            limit = "auth-failures",
-            of = what,
-            client = &*client,
-            "refused"
-        );
+        let (session, client) = (&*self.facts.id, &*self.facts.client_address());
+        let user = user.unwrap_or_default();
+        tracing::info!(session, mechanism, user, limit = "auth-failures", of = what, client, "refused");
         reply::too_many_failures()
     }
 
@@ -329,21 +285,55 @@ impl Session {
     }
 
     fn address(&self) -> Option<std::net::IpAddr> {
-        self.facts.client.endpoint.address
+        // Whoever is unknown is counted where it comes from.
+        self.facts.client.endpoint.address.or(Some(self.door))
+    }
+
+    /// What proves a user of the file now.
+    fn print(&self, user: &str) -> Option<[u8; 32]> {
+        self.post.users.as_ref()?.load().print(user)
+    }
+
+    /// The exchange is over, and nobody said how. A client that leaves an extension's before its end has mostly been told
+    /// already that it failed (RFC 7628 section 3.2.3), so it counts.
+    pub(super) fn leave_exchange(&mut self) {
+        let Some(Exchange { speaker: Speaker::Extension, mechanism }) = self.exchange.take() else { return };
+        let client = self.facts.client_address();
+        self.service.attempts.failed(self.address(), None, self.rules.limits.auth_window, Instant::now());
+        self.service.counters.login_failed();
+        tracing::info!(session = &*self.facts.id, mechanism = &*mechanism, client = &*client, "login left");
+    }
+
+    /// A login lasts as long as what it rests on: the user and the password in the file, the mechanism, TLS. Looked at
+    /// before each command, for the file changes by itself.
+    pub(super) fn check_login(&mut self) {
+        let Some(Login { user, mechanism, origin: Origin::Users }) = &self.facts.login else { return };
+        let listener = &self.post.listener;
+        let secure = self.facts.tls.is_some() || listener.auth.without_tls;
+        let holds = match mechanism == Mechanism::External.name() {
+            true => self.certificate_user().is_some_and(|named| named == *user),
+            false => self.proof.is_some() && self.proof == self.print(user),
+        };
+        let wanted =
+            |own_wanted: &[config::Mechanism]| own_wanted.iter().any(|wanted| own(*wanted).name() == mechanism);
+        if secure && holds && listener.auth.mechanisms.as_deref().is_none_or(wanted) {
+            return;
+        }
+        tracing::info!(session = &*self.facts.id, user = &**user, mechanism = &**mechanism, "login ended");
+        self.facts_mut().log_out();
+        self.settle_login();
+    }
+}
+
+/// Who stands for a login, for the log.
+fn judge(origin: &Origin) -> &str {
+    match origin {
+        Origin::Extension(name, _) => name,
+        Origin::Users | Origin::Host | Origin::Tls | Origin::Listener => "users",
     }
 }
 
 /// A login that an extension stands for. The client said it, so it goes where what the client said goes.
 fn by(extension: Arc<str>) -> Origin {
     Origin::Extension(extension, Stage::Dialogue)
-}
-
-fn own(mechanism: config::Mechanism) -> Mechanism {
-    match mechanism {
-        config::Mechanism::Plain => Mechanism::Plain,
-        config::Mechanism::Login => Mechanism::Login,
-        config::Mechanism::ScramSha256 => Mechanism::ScramSha256,
-        config::Mechanism::ScramSha256Plus => Mechanism::ScramSha256Plus,
-        config::Mechanism::External => Mechanism::External,
-    }
 }

@@ -6,6 +6,7 @@
 //! not know who decides ([`policy`] is a trait), how configuration is read, or what becomes of a message once it is on disk.
 
 mod answer;
+mod authentication;
 mod body;
 pub mod change;
 mod commit;
@@ -14,6 +15,7 @@ pub mod facts;
 pub mod generation;
 mod identity;
 mod login;
+mod mechanisms;
 pub mod message;
 mod moving;
 mod naming;
@@ -170,10 +172,10 @@ async fn listen<S: Stream>(
 /// The conversation: one step of the machine after the other, until it closes or the peer is gone.
 async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>, stop: watch::Receiver<bool>) -> End {
     let mut machine = Server::new(session.settings());
-    if listen(session, &mut machine, transport).await.is_err() {
+    let mut wait = Wait::new(stop);
+    if !matches!(until_stopped(&mut wait.stop, listen(session, &mut machine, transport)).await, Some(Ok(()))) {
         return End::Broken;
     }
-    let mut wait = Wait::new(stop);
     let mut end = End::Closed;
     loop {
         match machine.step() {
@@ -201,16 +203,18 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
                 let _ = until_stopped(&mut wait.stop, session.tarpit(errors)).await;
             }
             Step::Turn => {
-                wait.between_messages();
+                if !machine.in_message() {
+                    wait.between_messages();
+                }
                 // A command: whatever waited for another line got none it could use.
                 session.in_exchange = false;
-                session.exchange = None;
+                session.leave_exchange();
                 session.after_reply().await;
                 if wait.stopping() {
                     machine.shut(reply::shutting_down());
                 } else if !machine.in_transaction() {
                     match session.move_on().await {
-                        Moved::Stays => {}
+                        Moved::Stays => session.check_login(),
                         Moved::Removed => machine.shut(reply::reconfigured()),
                         Moved::Refused(refusal) => machine.lock(refusal),
                     }

@@ -1,16 +1,12 @@
 //! How a session follows the configuration: it lets go of an old generation as soon as no transaction needs it, and asks
 //! again what may have changed, before the next command is looked at.
 
-use super::context::Origin;
-use super::facts::{Login, Phase};
+use super::facts::Phase;
 use super::policy::{Outcome, Question, Standing};
 use super::session::Session;
 use crate::config;
 use pillarbox_smtp::Refusal;
 use std::sync::Arc;
-
-/// A login by certificate lasts as long as the connection it came with.
-const EXTERNAL: &str = "EXTERNAL";
 
 /// What a reload is compared with.
 pub(super) struct Before {
@@ -56,16 +52,16 @@ impl Session {
         let before = self.moving.get_or_insert(Before { standing, relay, lost_login: false });
         self.policy = post.extensions.open(self.policy.remembered());
         self.generation = newest.number;
+        let doubtful = self.post.listener.tls.client_authorities != post.listener.tls.client_authorities;
         self.post = post;
+        if doubtful {
+            Arc::make_mut(&mut self.facts).doubt_certificate();
+        }
         self.gone.extend(offered.keys().cloned());
         let there = self.policy.offers(&self.facts).verbs;
         self.gone.retain(|verb| !there.contains_key(verb));
         let (policy, facts) = (&self.policy, &self.facts);
-        let known = |user| self.post.users.as_ref().is_some_and(|users| users.load().knows(user));
-        let gone = match &facts.login {
-            Some(Login { user, mechanism, origin: Origin::Users }) => mechanism != EXTERNAL && !known(user),
-            _ => facts.given_login().is_some_and(|(extension, login)| !policy.vouches(extension, login, facts)),
-        };
+        let gone = facts.given_login().is_some_and(|(extension, login)| !policy.vouches(extension, login, facts));
         if gone {
             before.lost_login = true;
             Arc::make_mut(&mut self.facts).forget_login();

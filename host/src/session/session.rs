@@ -49,10 +49,16 @@ pub(super) struct Session {
     pub(super) in_exchange: bool,
     /// Replies to errors were held back.
     tarpitted: bool,
+    /// Where the connection comes from, whatever is said of the client.
+    pub(super) door: IpAddr,
+    /// What proved the user at the login.
+    pub(super) proof: Option<[u8; 32]>,
     /// AUTH waits for a response.
     pub(super) exchange: Option<Exchange>,
     /// When the transaction began.
     transaction_since: Option<tokio::time::Instant>,
+    /// Somebody in front said what the client's name is, or that it has none.
+    pub(super) named: bool,
     /// Whose name was looked up, and what it is.
     pub(super) looked_up: Option<(IpAddr, HostName)>,
     pub(super) changed: bool,
@@ -92,8 +98,11 @@ impl Session {
             gone: BTreeSet::new(),
             in_exchange: false,
             tarpitted: false,
+            door: peer.ip(),
+            proof: None,
             exchange: None,
             transaction_since: None,
+            named: false,
             looked_up: None,
             changed: false,
             since: Instant::now(),
@@ -257,6 +266,7 @@ impl Session {
 
     /// The end of the session.
     pub(super) async fn end(mut self, end: End) {
+        self.leave_exchange();
         self.after_reply().await;
         // Where the connection broke, the machine was not asked for it: the file goes before the session is said to have
         // ended, and not on a thread that serves others.

@@ -36,17 +36,20 @@ pub(super) enum Woken {
 pub(super) struct Wait {
     /// Until when the command that is waited for must be there.
     command: Instant,
-    /// What is left of the message's budget, while one comes in.
+    /// What is known of the message that comes in.
     message: Option<Budget>,
     pub(super) stop: watch::Receiver<bool>,
     stop_open: bool,
 }
 
-/// Until when a message must have gone on.
+/// The time a message has. It runs while octets of it are waited for, and not between its chunks, where the command's does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Budget {
-    until: Instant,
-    /// What came was slower than is wanted, so it is less than one `data-timeout`.
+    /// When the message began. What is thrown away has no transaction, and still does not last for ever.
+    since: Instant,
+    /// How long it may go on as it does.
+    left: Duration,
+    /// What came was slower than is wanted, so that less than one `data-timeout` is left.
     behind: bool,
 }
 
@@ -59,7 +62,7 @@ impl Wait {
         *self.stop.borrow()
     }
 
-    /// The next message, if one follows at once, has a budget of its own.
+    /// The next message has a budget of its own.
     pub(super) fn between_messages(&mut self) {
         self.message = None;
     }
@@ -81,8 +84,8 @@ impl Wait {
         }
         let mut rested = false;
         loop {
-            // In a message nothing but its octets matters: a stop or a reload lets it finish.
-            let between = patience == Patience::Command;
+            // In a message, between its chunks too, nothing but its octets matters: a stop or a reload lets it finish.
+            let between = patience == Patience::Command && !machine.in_message();
             if between && self.stopping() {
                 return Woken::Stopping;
             }
@@ -95,8 +98,8 @@ impl Wait {
                     return match read {
                         Ok(0) => Woken::Ended,
                         Ok(count) => {
-                            if let Some(budget) = &mut self.message {
-                                budget.earn(count, session.limits(), Instant::now());
+                            if let (Patience::Data, Some(budget)) = (patience, &mut self.message) {
+                                budget.go_on(began.elapsed(), count, session.limits());
                             }
                             Woken::Input
                         }
@@ -117,20 +120,22 @@ impl Wait {
     /// The first clock to run out, and which it is.
     fn deadline(&mut self, patience: Patience, renewed: bool, now: Instant, session: &Session) -> (Instant, Expiry) {
         let limits = session.limits();
-        let own = match patience {
+        let (own, transaction) = match patience {
             Patience::Command => {
-                self.message = None;
                 if renewed {
                     self.command = now + limits.command_timeout;
                 }
-                (self.command, Expiry::Command)
+                ((self.command, Expiry::Command), session.transaction_deadline())
             }
             Patience::Data => {
-                let budget = self.message.get_or_insert(Budget { until: now + limits.data_timeout, behind: false });
-                (budget.until, if budget.behind { Expiry::DataRate } else { Expiry::Data })
+                let fresh = Budget { since: now, left: limits.data_timeout, behind: false };
+                let budget = self.message.get_or_insert(fresh);
+                let expiry = if budget.behind { Expiry::DataRate } else { Expiry::Data };
+                let whole = session.transaction_deadline().unwrap_or(budget.since + limits.transaction_timeout);
+                ((now + budget.left, expiry), Some(whole))
             }
         };
-        match session.transaction_deadline() {
+        match transaction {
             Some(deadline) if deadline < own.0 => (deadline, Expiry::Transaction),
             _ => own,
         }
@@ -138,15 +143,16 @@ impl Wait {
 }
 
 impl Budget {
-    /// Each octet is worth the time it may take at the least rate; more than one `data-timeout` is never saved up.
-    fn earn(&mut self, octets: usize, limits: &Limits, now: Instant) {
+    /// So many octets came after so long. Each is worth the time it may take at the least rate; more than one
+    /// `data-timeout` is never saved up.
+    fn go_on(&mut self, waited: Duration, octets: usize, limits: &Limits) {
         let earned = match limits.data_rate {
             0 => limits.data_timeout,
             rate => Duration::from_secs_f64(octets as f64 / f64::from(rate)).min(limits.data_timeout),
         };
-        let (earned, full) = (self.until + earned, now + limits.data_timeout);
-        self.behind = earned < full;
-        self.until = earned.min(full);
+        let left = self.left.saturating_sub(waited).saturating_add(earned);
+        self.behind = left < limits.data_timeout;
+        self.left = left.min(limits.data_timeout);
     }
 }
 
@@ -162,14 +168,12 @@ mod tests {
 
     /// How long a peer lasts that sends `octets` each second.
     fn lasts(octets: usize, rate: u32) -> u64 {
-        let start = Instant::now();
-        let mut budget = Budget { until: start + MINUTE, behind: false };
+        let mut budget = Budget { since: Instant::now(), left: MINUTE, behind: false };
         for second in 1..=3600 {
-            let now = start + Duration::from_secs(second);
-            if now >= budget.until {
+            if budget.left <= Duration::from_secs(1) {
                 return second;
             }
-            budget.earn(octets, &limits(rate), now);
+            budget.go_on(Duration::from_secs(1), octets, &limits(rate));
         }
         u64::MAX
     }
@@ -179,15 +183,15 @@ mod tests {
         for (octets, rate, expected) in
             [(1, 500, 61), (10, 500, 62), (250, 500, 119), (499, 500, u64::MAX), (500, 500, u64::MAX), (1, 0, u64::MAX)]
         {
-            assert_eq!(lasts(octets, rate), expected, "{octets} octets a second where {rate} are wanted");
+            let lasted = lasts(octets, rate);
+            assert!(lasted.abs_diff(expected) <= 1, "{octets} octets a second where {rate} are wanted: {lasted}");
         }
     }
 
     #[test]
     fn nothing_is_saved_up() {
-        let start = Instant::now();
-        let mut budget = Budget { until: start + MINUTE, behind: false };
-        budget.earn(usize::MAX >> 12, &limits(500), start);
-        assert_eq!(budget, Budget { until: start + MINUTE, behind: false });
+        let mut budget = Budget { since: Instant::now(), left: MINUTE, behind: false };
+        budget.go_on(Duration::ZERO, usize::MAX >> 12, &limits(500));
+        assert_eq!((budget.left, budget.behind), (MINUTE, false));
     }
 }

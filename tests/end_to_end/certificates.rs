@@ -180,7 +180,7 @@ fn new_files_are_served_without_an_order() {
         status["renewal_errors"]["edge"].as_str().is_some_and(|text| text.contains("does not belong")),
         "{status:#}"
     );
-    assert!(server.site().run(&["status"]).exits(0).stdout.contains("NOT RENEWED"));
+    assert!(server.site().run(&["status"]).exits(0).stdout.contains("NOT TAKEN UP"));
 
     site.write("tls/key.pem", &second.key);
     server.log().event("certificate renewed", &[("listener", "edge")]);

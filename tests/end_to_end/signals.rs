@@ -44,6 +44,27 @@ fn a_message_under_way_is_finished() {
 }
 
 #[test]
+fn a_message_between_its_chunks_is_finished() {
+    let mut server = Server::start(&configs::maildirs(""));
+    let (mut sender, mut left) = (server.client("edge"), server.client("edge"));
+    for client in [&mut sender, &mut left] {
+        client.hello();
+        client.begin("a@client.test", &["b@example.test"]);
+        client.expect("BDAT 11\r\nSubject: x\r", "250 2.0.0 *");
+    }
+    let mut idle = server.client("edge");
+    server.signal(Signal::TERM);
+    // Those who wait for nobody's octets are told at once, whatever others are in the middle of.
+    idle.expect_reply("421 4.3.2 *");
+    idle.expect_close();
+    sender.expect("BDAT 7 LAST\r\n\n\r\nend", "250 2.0.0 OK *");
+    sender.expect_reply("421 4.3.2 *");
+    sender.expect_close();
+    drop(left);
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
 fn a_transaction_before_its_content_is_told_to_come_again() {
     let mut server = Server::start(&configs::maildirs(""));
     let mut client = server.client("edge");

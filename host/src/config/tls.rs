@@ -38,7 +38,7 @@ impl Default for Tls {
             clients: TlsClients::Off,
             client_authorities: Vec::new(),
             handshake_timeout: Duration::from_secs(30),
-            handshakes: 256,
+            handshakes: 512,
             place: Place::default(),
         }
     }

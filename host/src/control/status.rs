@@ -45,6 +45,8 @@ pub struct Status {
     pub certificates: Vec<CertificateStatus>,
     /// Why what is in the files of certificates is not in use, by listener.
     pub renewal_errors: BTreeMap<String, String>,
+    /// Why what is in a file of users is not in use, by file.
+    pub users_errors: BTreeMap<String, String>,
 }
 
 /// A listener.
@@ -145,8 +147,8 @@ impl fmt::Display for Status {
         )?;
         table(
             f,
-            ["NOT RENEWED", "ERROR"],
-            self.renewal_errors.iter().map(|(listener, error)| [listener.clone(), error.clone()]),
+            ["NOT TAKEN UP", "ERROR"],
+            self.renewal_errors.iter().chain(&self.users_errors).map(|(what, error)| [what.clone(), error.clone()]),
         )
     }
 }
@@ -287,6 +289,7 @@ mod tests {
                 "edge".to_owned(),
                 "cannot use x\u{1b}[2J: it cannot be read".to_owned(),
             )]),
+            users_errors: BTreeMap::from([("/etc/pillarbox/users".to_owned(), "line 3: no colon".to_owned())]),
         };
         let expected = r"pillarbox 0.1.0, up 3d 4h
 configuration  /etc/pillarbox/pillarbox.toml, generation 7
@@ -307,8 +310,9 @@ xclient    edge      6           2          98765  trap 2, wall 1  none     0123
 CERTIFICATE              LISTENER  EXPIRES                   DAYS  STANDING
 /etc/pillarbox/cert.pem  edge      2027-01-01T00:00:00.000Z  39    ageing
 
-NOT RENEWED  ERROR
-edge         cannot use x\u001b[2J: it cannot be read
+NOT TAKEN UP          ERROR
+edge                  cannot use x\u001b[2J: it cannot be read
+/etc/pillarbox/users  line 3: no colon
 ";
         assert_eq!(status.to_string(), expected);
     }

@@ -69,6 +69,7 @@ pub struct Server {
     routes: Arc<ArcSwap<Routes>>,
     doors: tokio::sync::Mutex<Doors>,
     serving: Mutex<Serving>,
+    users_faults: users::Faults,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
     started: Instant,
@@ -170,6 +171,7 @@ impl Server {
                 users: BTreeMap::new(),
                 last_reload: None,
             }),
+            users_faults: users::Faults::default(),
             reloading: tokio::sync::Mutex::new(()),
             started: Instant::now(),
         });
@@ -285,7 +287,7 @@ impl Server {
             LOOK,
             stop.clone(),
         );
-        let users = users::watch(|| self.serving().users.clone(), LOOK);
+        let users = users::watch(|| self.serving().users.clone(), &self.users_faults, LOOK);
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => {}
             _ = async { tokio::join!(certificates, users) } => {}

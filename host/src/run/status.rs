@@ -1,6 +1,6 @@
 //! What the server says of itself: `status`, and what a reload changed.
 
-use super::{Server, prepare::Prepared};
+use super::{Server, prepare::Prepared, users};
 use crate::config::{self, Config};
 use crate::control::{CertificateStatus, ExtensionStatus, ListenerStatus, Status};
 use crate::extension::Row;
@@ -76,6 +76,10 @@ impl Server {
             last_reload: serving.last_reload.clone(),
             certificates: certificates.collect(),
             renewal_errors: renewal_errors.collect(),
+            users_errors: users::lock(&self.users_faults)
+                .iter()
+                .map(|(path, error)| (path.display().to_string(), error.clone()))
+                .collect(),
         }
     }
 }

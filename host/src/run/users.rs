@@ -7,7 +7,7 @@ use crate::observe;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// One file in use; all listeners that name it share it.
@@ -28,52 +28,76 @@ pub(super) fn load(config: &Config) -> (BTreeMap<PathBuf, Shared>, Vec<Problem>)
     (files, problems)
 }
 
-/// What is seen of a file without reading it.
-type Look = Option<(SystemTime, u64, u64)>;
+/// Files that changed and cannot be used, with the reason, for `status`.
+pub type Faults = Mutex<BTreeMap<PathBuf, String>>;
+
+/// What is seen of a file without reading it: when it and its rights changed, its size, and which file it is.
+type Look = Option<(SystemTime, (i64, i64), u64, (u64, u64))>;
+
+/// What was found at the last look.
+struct Seen {
+    /// What the look was compared with: a reload brings another, which was read a while before it is looked at.
+    users: Shared,
+    look: Look,
+    sound: bool,
+}
 
 /// Looks at the files that are in use again and again, and reads those that changed. A file that is not right leaves
-/// what was read before, which is said once.
-pub(super) async fn watch(in_use: impl Fn() -> BTreeMap<PathBuf, Shared>, every: Duration) {
-    let mut seen: BTreeMap<PathBuf, Look> = BTreeMap::new();
+/// what was read before, which is said once, and is tried until it is right.
+pub(super) async fn watch(in_use: impl Fn() -> BTreeMap<PathBuf, Shared>, faults: &Faults, every: Duration) {
+    let mut seen: BTreeMap<PathBuf, Seen> = BTreeMap::new();
     let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let files = in_use();
         seen.retain(|path, _| files.contains_key(path));
+        lock(faults).retain(|path, _| files.contains_key(path));
         for (path, users) in files {
-            let now = look(&path).await;
-            // At the first look too: the file may have changed since it was read with the configuration.
-            let before = seen.insert(path.clone(), now);
-            if before.is_none_or(|before| before != now) {
-                read_again(&path, &users).await;
+            // Before it is read, so that what is written meanwhile is seen the next time.
+            let look = look(&path).await;
+            let same = |seen: &Seen| Arc::ptr_eq(&seen.users, &users) && seen.look == look && seen.sound;
+            if seen.get(&path).is_some_and(same) {
+                continue;
             }
+            let sound = match read_again(&path, &users).await {
+                Ok(()) => {
+                    lock(faults).remove(&path);
+                    true
+                }
+                Err(error) => {
+                    let known = lock(faults).insert(path.clone(), error.clone());
+                    if known.as_ref() != Some(&error) {
+                        let file = path.display().to_string();
+                        tracing::error!(file, error, "users not read again, those before stay");
+                    }
+                    false
+                }
+            };
+            seen.insert(path, Seen { users, look, sound });
         }
     }
+}
+
+/// The faults; nothing that panics runs under this lock.
+pub(super) fn lock(faults: &Faults) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
+    faults.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn look(path: &Path) -> Look {
     use std::os::unix::fs::MetadataExt;
-    let metadata = tokio::fs::metadata(path).await.ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+    let found = tokio::fs::metadata(path).await.ok()?;
+    let rights = (found.ctime(), found.ctime_nsec());
+    Some((found.modified().ok()?, rights, found.len(), (found.dev(), found.ino())))
 }
 
-async fn read_again(path: &Path, users: &Shared) {
-    let file = path.display().to_string();
-    let read = {
-        let path = path.to_owned();
-        tokio::task::spawn_blocking(move || Users::load(&path)).await
-    };
-    match read {
-        Ok(Ok(fresh)) if fresh.digest() == users.load().digest() => {}
-        Ok(Ok(fresh)) => {
-            tracing::info!(file = &*file, users = fresh.len(), "users read again");
-            users.store(Arc::new(fresh));
-        }
-        Ok(Err(error)) => {
-            let error = observe::chain(&error);
-            tracing::error!(file = &*file, error = &*error, "users not read again, those before stay");
-        }
-        Err(error) => tracing::error!(file = &*file, %error, "users not read again, those before stay"),
+async fn read_again(path: &Path, users: &Shared) -> Result<(), String> {
+    let owned = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || Users::load(&owned)).await;
+    let fresh = read.map_err(|error| error.to_string())?.map_err(|error| observe::chain(&error))?;
+    if fresh.digest() != users.load().digest() {
+        tracing::info!(file = &*path.display().to_string(), users = fresh.len(), "users read again");
+        users.store(Arc::new(fresh));
     }
+    Ok(())
 }

@@ -61,6 +61,40 @@ fn who_is_removed_is_logged_in_no_more_after_a_reload() {
     assert!(offered(&alice.hello()).is_empty());
 }
 
+/// A login rests on the user and the password as they were, and ends with them: no reload is needed.
+#[test]
+fn who_is_removed_or_has_another_password_is_out_of_open_sessions() {
+    let server = start();
+    server.site().user("bob", "bobs-password");
+    until("the new user", || logs_in(&server, "bob", "bobs-password"));
+    let [(mut alice, _), (mut bob, _)] = [hello(&server), hello(&server)];
+    assert_eq!(auth::plain(&mut alice, NAME, PASSWORD).code, 235);
+    assert_eq!(auth::scram(&mut bob, "bob", "bobs-password").code, 235);
+    server.site().edit_users(&["remove", "bob"], "").exits(0);
+    server.log().event("users read again", &[("users", "1")]);
+    assert!(!relays(&mut bob) && relays(&mut alice));
+    server.log().event("login ended", &[("user", "bob")]);
+    server.site().user(NAME, "another-password");
+    until("the new password", || logs_in(&server, NAME, "another-password"));
+    assert!(!relays(&mut alice));
+    assert_eq!(auth::plain(&mut alice, NAME, "another-password").code, 235);
+    assert!(relays(&mut alice));
+}
+
+/// The mend that the message asks for is enough.
+#[test]
+fn a_file_whose_rights_are_mended_is_read() {
+    let server = start();
+    server.site().user("bob", "bobs-password");
+    fs::set_permissions(server.site().path("users"), fs::Permissions::from_mode(0o644)).unwrap();
+    server.log().event("users not read again, those before stay", &[]);
+    let status = server.status();
+    assert!(status["users_errors"].to_string().contains("chmod 600"), "{status:#}");
+    fs::set_permissions(server.site().path("users"), fs::Permissions::from_mode(0o600)).unwrap();
+    until("the mended file", || logs_in(&server, "bob", "bobs-password"));
+    until("a status without errors", || server.status()["users_errors"].as_object().is_some_and(serde_json::Map::is_empty));
+}
+
 #[test]
 fn a_file_with_a_mistake_changes_nothing_and_is_told_of() {
     let server = start();

@@ -3,7 +3,8 @@
 //!
 //! The file has one `name:VERIFIER` a line. A verifier is for SCRAM (`SCRAM-SHA-256$…`, which proves a password by PLAIN
 //! as well) or a hash by argon2id (`$argon2id$…`, for passwords that are sent whole). [`Users`] is what was read of it
-//! and never changes; [`Book`] is what edits it. An unknown user costs the same work as a known one, and looks the same.
+//! and never changes; [`Book`] is what edits it. An unknown user costs the same work as a known one, and looks the same: in a
+//! file of mixed kinds, like one or the other of them.
 //!
 //! The room does not know what a session, SMTP or a mechanism's step is: it is asked about names and passwords.
 
@@ -12,6 +13,7 @@ mod book;
 mod credential;
 mod entry;
 mod hashing;
+mod mix;
 mod random;
 mod source;
 mod users;

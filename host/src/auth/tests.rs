@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -191,36 +191,70 @@ async fn a_password_is_right_or_wrong() {
     assert_eq!(nobody.check("tim", secret("pencil"), &hashing).await, Checked::Wrong);
 }
 
-#[test]
-fn an_unknown_user_takes_as_long_as_most() {
-    let slow = SCRAM.replace("$4096:", "$400000:");
-    let cases = [
-        (String::new(), Cost::Scram { iterations: 15_000 }),
-        (format!("a:{SCRAM}\nb:{slow}\nc:{slow}\n"), Cost::Scram { iterations: 400_000 }),
-        (format!("a:{SCRAM}\nb:{SCRAM}\nc:{slow}\n"), Cost::Scram { iterations: 4096 }),
-        (format!("a:{ARGON2ID}\nb:{slow}\nc:{ARGON2ID}\n"), Cost::Argon2id { memory: 256, passes: 2, lanes: 1 }),
-    ];
-    for (text, expected) in cases {
-        assert_eq!(load(&text).unwrap().compared("nobody").cost(), expected, "{text}");
+/// How many of the first thousand unknown names are like each kind.
+fn shares<K: Ord>(kind: impl Fn(&str) -> K) -> BTreeMap<K, usize> {
+    let mut shares = BTreeMap::new();
+    for number in 0..1000 {
+        *shares.entry(kind(&format!("nobody-{number}"))).or_default() += 1;
     }
+    shares
 }
 
 #[test]
-fn a_made_up_verifier_is_like_the_others_and_stays() {
+fn unknown_users_take_as_long_as_known_ones_in_the_same_mix() {
+    let slow = SCRAM.replace("$4096:", "$400000:");
+    let scram = |iterations| Cost::Scram { iterations };
+    let argon2id = Cost::Argon2id { memory: 256, passes: 2, lanes: 1 };
+    let mixed = format!("a:{ARGON2ID}\nb:{slow}\nc:{SCRAM}\nd:{SCRAM}\n");
+    let cases = [
+        (String::new(), vec![(scram(15_000), 1000..=1000)]),
+        (format!("a:{ARGON2ID}\n"), vec![(argon2id, 1000..=1000)]),
+        // Eight times the standard deviation to each side, and none at all of what no user has.
+        (mixed.clone(), vec![(scram(4096), 374..=626), (scram(400_000), 140..=360), (argon2id, 140..=360)]),
+    ];
+    for (text, expected) in cases {
+        let users = load(&text).unwrap();
+        let shares = shares(|name| users.compared(name).unwrap().cost());
+        assert_eq!(shares.len(), expected.len(), "{shares:?}");
+        for (cost, share) in expected {
+            assert!(shares.get(&cost).is_some_and(|count| share.contains(count)), "{cost:?} {shares:?}");
+        }
+    }
+    // One more user makes one in four another, not all.
+    let (before, after) = (load(&mixed).unwrap(), load(&format!("{mixed}e:{ARGON2ID}\n")).unwrap());
+    let cost = |users: &Users, name: &str| users.compared(name).unwrap().cost();
+    let moved = shares(|name| cost(&before, name) != cost(&after, name));
+    assert!(moved.get(&true).is_none_or(|count| *count < 400), "{moved:?}");
+    // A known one is compared with its own.
+    assert_eq!(cost(&before, "b"), scram(400_000));
+}
+
+#[test]
+fn made_up_verifiers_are_like_the_others_and_stay() {
     let (known, other): (Verifier, Verifier) = (SCRAM.parse().unwrap(), Verifier::derive("x", &[7; 24], 5000).unwrap());
-    let users = load(&format!("tim:{SCRAM}\nhash:{ARGON2ID}\na:{other}\nb:{other}\n")).unwrap();
+    let likeness = |verifier: &Verifier| (verifier.iterations, verifier.salt.len());
+    let text = format!("tim:{SCRAM}\nhash:{ARGON2ID}\na:{other}\nb:{other}\n");
+    let (users, reloaded) = (load(&text).unwrap(), load(&format!("# again\n{text}")).unwrap());
     assert_eq!(users.verifier("tim"), known);
-    let reloaded = load(&format!("c:{other}\n")).unwrap();
+    let shares = shares(|name| likeness(&users.verifier(name)));
+    assert_eq!(shares.keys().copied().collect::<Vec<_>>(), [(4096, 16), (5000, 24)]);
+    assert!((210..=460).contains(&shares[&(4096, 16)]), "{shares:?}");
     let mut salts = HashSet::new();
     for unknown in ["hash", "nobody", "", "Tim"] {
         let made_up = users.verifier(unknown);
-        assert_eq!((made_up.iterations, made_up.salt.len()), (5000, 24), "{unknown}");
         assert_eq!(made_up, reloaded.verifier(unknown), "{unknown}");
         assert!(salts.insert(made_up.salt.clone()), "{unknown}");
         assert_ne!(made_up.stored_key, made_up.server_key);
     }
+    // What PLAIN takes and what SCRAM says are of one user.
+    for number in 0..100 {
+        let name = format!("nobody-{number}");
+        if let Cost::Scram { iterations } = users.compared(&name).unwrap().cost() {
+            assert_eq!(users.verifier(&name).iterations, iterations, "{name}");
+        }
+    }
     let alone = load(&format!("hash:{ARGON2ID}\n")).unwrap().verifier("nobody");
-    assert_eq!((alone.iterations, alone.salt.len()), (15_000, 16));
+    assert_eq!(likeness(&alone), (15_000, 16));
 }
 
 #[test]

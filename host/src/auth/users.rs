@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::credential::{Credential, ITERATIONS, SALT};
 use super::hashing::{Checked, Hashing};
+use super::mix::Mix;
 use super::source::{self, Fault, UsersError};
 use super::{entry, random};
 
@@ -19,10 +20,10 @@ use super::{entry, random};
 pub struct Users {
     entries: BTreeMap<String, Credential>,
     digest: [u8; 32],
-    /// What a password of an unknown user is compared with: one of the most common cost.
-    usual: Credential,
-    /// What a made-up verifier looks like: iterations, and octets of salt.
-    likeness: (u32, usize),
+    /// Whose cost and likeness are dealt out to those who have no entry.
+    mix: Mix,
+    /// Those for SCRAM alone, for those who have no verifier.
+    verifiers: Mix,
     secret: [u8; 32],
 }
 
@@ -54,13 +55,10 @@ impl Users {
             digest.update(entry::write(name, credential));
             digest.update(b"\n");
         }
-        let cost = usual(entries.values().map(Credential::cost));
-        let like = entries.values().find(|credential| Some(credential.cost()) == cost).cloned();
-        let likeness = usual(entries.values().filter_map(Credential::scram).map(|it| (it.iterations, it.salt.len())));
         Users {
             digest: digest.finalize().into(),
-            usual: like.unwrap_or_else(Credential::nobody),
-            likeness: likeness.unwrap_or((ITERATIONS, SALT)),
+            mix: Mix::new(entries.values()),
+            verifiers: Mix::new(entries.values().filter(|credential| credential.scram().is_some())),
             entries,
             secret,
         }
@@ -114,26 +112,43 @@ impl Users {
     }
 
     fn is_right(&self, user: &str, password: &Secret) -> bool {
-        let matches = self.compared(user).matches(password);
+        let matches = self.compared(user).is_some_and(|credential| credential.matches(password));
         matches && self.knows(user)
     }
 
-    /// What a password of that user is compared with. Of an unknown one, for the work's sake.
-    pub(super) fn compared(&self, user: &str) -> &Credential {
-        self.entries.get(user).unwrap_or(&self.usual)
+    /// What a password of that user is compared with. Of an unknown one, for the work's sake: with one of the file's, for
+    /// each name always with one of the same cost. The same one for all would tell those of any other from them.
+    pub(super) fn compared(&self, user: &str) -> Option<&Credential> {
+        let dealt = self.mix.dealt(self.lot(b"cost\0", user));
+        self.entries.get(user).or(dealt)
     }
 
     fn made_up(&self, user: &str) -> Verifier {
-        let (iterations, length) = self.likeness;
-        let octets = |label: &[u8]| -> [u8; 32] {
-            let mut mac = <Hmac<Sha256> as Mac>::new(&block(&self.secret).into());
-            mac.update(label);
-            mac.update(user.as_bytes());
-            mac.finalize().into_bytes().into()
-        };
+        // Where a password of theirs is compared with a verifier, it is the one they are shown.
+        let verifiers = self.verifiers.dealt(self.lot(b"likeness\0", user)).and_then(Credential::scram);
+        let like = self.compared(user).and_then(Credential::scram).or(verifiers);
+        let (iterations, length) = like.map_or((ITERATIONS, SALT), |like| (like.iterations, like.salt.len()));
         // A salt is at most 64 octets long.
-        let salt = [octets(b"salt\0"), octets(b"more\0")].concat().into_iter().take(length).collect();
-        Verifier { salt, iterations, stored_key: octets(b"stored\0"), server_key: octets(b"server\0") }
+        let salt = [self.octets(b"salt\0", user), self.octets(b"more\0", user)].concat();
+        Verifier {
+            salt: salt.into_iter().take(length).collect(),
+            iterations,
+            stored_key: self.octets(b"stored\0", user),
+            server_key: self.octets(b"server\0", user),
+        }
+    }
+
+    /// Evenly spread over names, and nobody else can compute it.
+    fn lot(&self, label: &[u8], user: &str) -> u64 {
+        self.octets(label, user).iter().take(8).fold(0, |lot, octet| (lot << 8) | u64::from(*octet))
+    }
+
+    /// What a name always has of its own, for as long as the process lives.
+    fn octets(&self, label: &[u8], user: &str) -> [u8; 32] {
+        let mut mac = <Hmac<Sha256> as Mac>::new(&block(&self.secret).into());
+        mac.update(label);
+        mac.update(user.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -141,16 +156,6 @@ impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Users").field("len", &self.entries.len()).finish_non_exhaustive()
     }
-}
-
-/// The most common of `items`; of several, the greatest.
-fn usual<M: Ord>(items: impl Iterator<Item = M>) -> Option<M> {
-    let mut counts = BTreeMap::new();
-    for item in items {
-        let count: &mut usize = counts.entry(item).or_default();
-        *count = count.saturating_add(1);
-    }
-    counts.into_iter().max_by_key(|(_, count)| *count).map(|(item, _)| item)
 }
 
 /// HMAC pads a key to the length of its block; of this length it cannot be wrong.

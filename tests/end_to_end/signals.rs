@@ -50,14 +50,16 @@ fn a_message_between_its_chunks_is_finished() {
     for client in [&mut sender, &mut left] {
         client.hello();
         client.begin("a@client.test", &["b@example.test"]);
-        client.expect("BDAT 11\r\nSubject: x\r", "250 2.0.0 *");
+        client.send("BDAT 11\r\nSubject: x\r");
+        client.expect_reply("250 2.0.0 *");
     }
     let mut idle = server.client("edge");
     server.signal(Signal::TERM);
     // Those who wait for nobody's octets are told at once, whatever others are in the middle of.
     idle.expect_reply("421 4.3.2 *");
     idle.expect_close();
-    sender.expect("BDAT 7 LAST\r\n\n\r\nend", "250 2.0.0 OK *");
+    sender.send("BDAT 6 LAST\r\n\n\r\nend");
+    sender.expect_reply("250 2.0.0 OK *");
     sender.expect_reply("421 4.3.2 *");
     sender.expect_close();
     drop(left);

@@ -48,7 +48,9 @@ impl UserError {
     /// How the process ends.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            UserError::Input(_) | UserError::Book(BookError::Write { .. }) => ExitCode::Failure,
+            UserError::Input(_) | UserError::Book(BookError::Write { .. } | BookError::Busy { .. }) => {
+                ExitCode::Failure
+            }
             UserError::Make(MakeError::Random(_) | MakeError::Hash(_)) => ExitCode::Failure,
             UserError::NoFile | UserError::SeveralFiles(_) | UserError::Name(_) | UserError::Unknown { .. } => {
                 ExitCode::Refused

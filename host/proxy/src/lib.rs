@@ -16,10 +16,10 @@ pub use tlv::Tlv;
 /// The longest header that is read, in octets.
 ///
 /// Of version 1 it is 107 (section 2.1). Version 2 could declare 65,551, and "is always smaller than an MSS" (section
-/// 2.2). The longest one put together of what is registered has about 1.5 KiB: two UNIX addresses, a server name, a
-/// unique id, what is said of TLS; cloud balancers add some hundred octets of their own. This leaves twice the room, and
-/// a proxy that says more is not believed rather than waited for.
-pub const LONGEST: usize = 4096;
+/// 2.2), which not every sender keeps to: some put the client's certificate in a TLV (HAProxy writes there whatever its
+/// configuration says). A certificate rarely has more than 4 KiB, and a third more in base64; all else that is registered
+/// has about 1.5 KiB. This leaves twice the room, and a proxy that says more is not believed rather than waited for.
+pub const LONGEST: usize = 16 * 1024;
 
 /// What octets at the start of a connection are.
 #[derive(Clone, Debug, PartialEq, Eq)]

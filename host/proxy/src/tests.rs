@@ -109,6 +109,8 @@ fn valid() -> Vec<(Vec<u8>, &'static str)> {
         (v2(0x20, 0x00, &[]), "none"),
         (v2(0x20, 0x11, &INET), "none"),
         (v2(0x20, 0xff, b"\xff\xff\xff"), "none"),
+        // A certificate of 4 KiB, in base64.
+        (inet(&tlv(0xe1, &[b'M'; 5464])), "192.0.2.1:56324 198.51.100.2:25"),
         (inet(&tlv(0xe0, &vec![0; LONGEST - 16 - 12 - 3])), "192.0.2.1:56324 198.51.100.2:25"),
     ]
 }
@@ -206,8 +208,8 @@ fn whoever_is_no_proxy_is_told_at_the_first_wrong_octet() {
         (&[0x21, 0x32], "the connection was one of datagrams"),
         (&[0x21, 0x13], "the transport is unknown"),
         (&[0x21, 0x41], "the address family is unknown"),
-        (&[0x21, 0x11, 0x10], "the header is too long"),
-        (&[0x21, 0x11, 0x0f, 0xf1], "the header is too long"),
+        (&[0x21, 0x11, 0x40], "the header is too long"),
+        (&[0x21, 0x11, 0x3f, 0xf1], "the header is too long"),
         (&[0x20, 0x00, 0xff], "the header is too long"),
         (&[0x21, 0x11, 0, 11], "the header is too short for its addresses"),
         (&[0x21, 0x21, 0, 35], "the header is too short for its addresses"),

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use stringprep::saslprep;
+use stringprep::{saslprep, tables};
 
 use crate::{Failure, Secret};
 
-/// The longest name or password that is taken, in octets: four times what RFC 4616 section 2 asks for.
+/// The longest name or password that is taken, in octets, as it comes and as it is prepared: four times what RFC 4616
+/// section 2 asks for.
 pub const FIELD: usize = 1024;
 
 /// Why a name or password cannot be used. No text quotes it.
@@ -47,10 +48,19 @@ pub fn prepare_user(name: &str) -> Result<String, PreparationError> {
 
 /// A password in its one form.
 ///
+/// SASLprep knows Unicode 3.2 alone, and refuses what is not assigned there: every emoji of the last twenty years, and
+/// whole scripts. A password with such characters is taken as it stands, where it is stored and where it is proven, as
+/// PostgreSQL does: it needs no form of its own, because nobody sees it. A name does, and is refused. What SASLprep
+/// prohibits for another reason, control characters first, is refused in passwords too, beside such characters or not.
+///
 /// # Errors
 /// It is none.
 pub fn prepare_password(password: &str) -> Result<Secret, PreparationError> {
-    prepare(password).map(|prepared| Secret::new(prepared.into_owned()))
+    let prepared = match prepare(password) {
+        Err(PreparationError::Prohibited) if is_only_newer(password) => Cow::Borrowed(password),
+        prepared => prepared?,
+    };
+    Ok(Secret::new(prepared.into_owned()))
 }
 
 /// The name in a field of a client's response.
@@ -76,6 +86,30 @@ fn prepare(text: &str) -> Result<Cow<'_, str>, PreparationError> {
         return Err(PreparationError::Control);
     }
     let prepared = saslprep(text).map_err(|_| PreparationError::Prohibited)?;
+    // NFKC makes 33 octets of the three of U+FDFA.
+    if prepared.len() > FIELD {
+        return Err(PreparationError::TooLong);
+    }
     // RFC 4013 section 2.1 maps a soft hyphen to nothing.
     if prepared.is_empty() { Err(PreparationError::Empty) } else { Ok(prepared) }
+}
+
+/// Whether a text that SASLprep refuses has characters that are not assigned in Unicode 3.2, and none that RFC 4013
+/// section 2.3 prohibits.
+fn is_only_newer(text: &str) -> bool {
+    // Section 2.1 takes these away before it prohibits: emoji are put together by U+200D and U+FE0F.
+    let mut kept = text.chars().filter(|it| !tables::commonly_mapped_to_nothing(*it));
+    text.chars().any(tables::unassigned_code_point) && !kept.any(is_prohibited)
+}
+
+/// Section 2.3, without the blanks, which section 2.1 makes one, and the surrogates, which no text holds.
+fn is_prohibited(character: char) -> bool {
+    tables::ascii_control_character(character)
+        || tables::non_ascii_control_character(character)
+        || tables::private_use(character)
+        || tables::non_character_code_point(character)
+        || tables::inappropriate_for_plain_text(character)
+        || tables::inappropriate_for_canonical_representation(character)
+        || tables::change_display_properties_or_deprecated(character)
+        || tables::tagging_character(character)
 }

@@ -4,7 +4,7 @@
 
 mod support;
 
-use pillarbox_sasl::{Exchange, FIELD, Mechanism, Terms};
+use pillarbox_sasl::{Exchange, FIELD, Mechanism, PreparationError, Terms, Verifier, prepare_password, prepare_user};
 use support::{NONCE, begin, line};
 
 #[test]
@@ -29,6 +29,23 @@ fn rfc4616_plain() {
         ("\0\u{3a9}\0\u{a0}\u{2163}".as_bytes(), "password \u{3a9}  IV None"),
         ("\0a\u{ad}b\0x".as_bytes(), "password ab x None"),
         (b"\0a b@example.test\0x", "password a b@example.test x None"),
+        // What Unicode 3.2 does not know is no name, and a password as it stands.
+        ("\0a\u{1f600}\0x".as_bytes(), "refused"),
+        ("\0a\0\u{2163}\u{1f600}".as_bytes(), "password a \u{2163}\u{1f600} None"),
+        (
+            "\0a\0\u{a0}\u{1f468}\u{200d}\u{1f469}\u{fe0f}".as_bytes(),
+            "password a \u{a0}\u{1f468}\u{200d}\u{1f469}\u{fe0f} None",
+        ),
+        ("\0a\0\u{5d0}\u{1f600}".as_bytes(), "password a \u{5d0}\u{1f600} None"),
+        ("\0a\0\u{1f600}\u{7}".as_bytes(), "malformed"),
+        ("\0a\0\u{1f600}\u{85}".as_bytes(), "malformed"),
+        ("\0a\0\u{1f600}\u{202e}".as_bytes(), "refused"),
+        ("\0a\0\u{1f600}\u{2028}".as_bytes(), "refused"),
+        ("\0a\0\u{1f600}\u{e000}".as_bytes(), "refused"),
+        ("\0a\0\u{1f600}\u{e0067}".as_bytes(), "refused"),
+        ("\0a\0\u{1f600}\u{fffd}".as_bytes(), "refused"),
+        ("\0a\0\u{1f600}\u{1fffe}".as_bytes(), "refused"),
+        ("\0a\0\u{5d0}1".as_bytes(), "refused"),
         // To act as another.
         (b"Ursel\0Kurt\0xipj3plmq", "refused"),
         // What cannot be prepared.
@@ -68,6 +85,31 @@ fn rfc4616_plain() {
         assert_eq!(line(&asked.respond(Some(response))), *expected, "{text:?}");
     }
     assert!(line(&begin(Mechanism::Plain).respond(Some(&long(FIELD)))).starts_with("password u xxx"));
+}
+
+#[test]
+fn what_grows_as_it_is_prepared_is_bounded_all_the_same() {
+    // Three octets become 33.
+    let fits = "\u{fdfa}".repeat(FIELD / 33);
+    let grows = format!("{fits}\u{fdfa}");
+    assert!(prepare_password(&fits).unwrap().expose().len() > FIELD - 33);
+    assert_eq!(prepare_password(&grows).unwrap_err(), PreparationError::TooLong);
+    assert_eq!(prepare_user(&grows).unwrap_err(), PreparationError::TooLong);
+    let plain = |user: &str, password: &str| {
+        line(&begin(Mechanism::Plain).respond(Some(format!("\0{user}\0{password}").as_bytes())))
+    };
+    assert!(plain("a", &fits).starts_with("password a "));
+    assert_eq!(plain("a", &grows), "malformed");
+    assert_eq!(plain(&grows, "x"), "malformed");
+}
+
+#[test]
+fn a_newer_password_is_stored_as_it_is_proven() {
+    let password = "\u{2163} \u{1f600}";
+    let verifier = Verifier::derive(password, &[1; 16], 4096).unwrap();
+    assert!(verifier.matches(password));
+    assert!(verifier.matches(prepare_password(password).unwrap().expose()));
+    assert!(!verifier.matches("IV \u{1f600}"));
 }
 
 #[test]

@@ -1,14 +1,22 @@
 //! Editing the file of users: what is not changed stays as it is, comments and order included, and at every moment the
 //! file is the old one or the new one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::credential::{Credential, Kind};
 use super::entry::{self, Entry, NameError};
 use super::source::{self, Fault, UsersError};
+
+/// How long one who edits waits for another. Nobody holds the file while a password is typed: an edit takes far less.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is tried meanwhile.
+const TRY: Duration = Duration::from_millis(50);
 
 /// The file of users, open for editing. Others who edit it wait.
 #[derive(Debug)]
@@ -29,6 +37,12 @@ pub enum BookError {
     /// It cannot be read as it is.
     #[error(transparent)]
     Users(#[from] UsersError),
+    /// Another one edits it, and does not end.
+    #[error("another `pillarbox user` is at work on the users file {}", file.display())]
+    Busy {
+        /// The file.
+        file: PathBuf,
+    },
     /// It cannot be written. It is as it was.
     #[error("cannot write the users file {}", file.display())]
     Write {
@@ -40,10 +54,10 @@ pub enum BookError {
 }
 
 impl Book {
-    /// Opens the file, and waits for whoever edits it now.
+    /// Opens the file, and waits for whoever edits it now, for a few seconds. Blocking.
     ///
     /// # Errors
-    /// It cannot be read, or there are mistakes in it, which are for a human to mend.
+    /// It cannot be read, or there are mistakes in it, which are for a human to mend; or someone else is at it still.
     pub fn open(path: &Path) -> Result<Book, BookError> {
         let book = Book::open_or_begin(path)?;
         if book.owner.is_none() {
@@ -55,8 +69,12 @@ impl Book {
     /// As [`open`](Book::open), but one that is not there is empty, and is made when it is saved.
     ///
     /// # Errors
-    /// It is there and cannot be read, or its directory is not there.
+    /// It is there and cannot be read, or its directory is not there; or someone else is at it still.
     pub fn open_or_begin(path: &Path) -> Result<Book, BookError> {
+        Book::open_within(path, PATIENCE)
+    }
+
+    pub(super) fn open_within(path: &Path, patience: Duration) -> Result<Book, BookError> {
         // Renaming would put a file in the place of a link, and leave what it points to as it was.
         let file = match fs::canonicalize(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => path.to_path_buf(),
@@ -66,8 +84,11 @@ impl Book {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let directory = File::open(directory).and_then(|opened| opened.lock().map(|()| opened));
-        let directory = directory.map_err(|error| unusable(path, Fault::Unreadable(error)))?;
+        let directory = File::open(directory).map_err(|error| unusable(path, Fault::Unreadable(error)))?;
+        lock(&directory, patience).map_err(|error| match error {
+            TryLockError::WouldBlock => BookError::Busy { file: path.to_path_buf() },
+            TryLockError::Error(error) => unusable(path, Fault::Unreadable(error)),
+        })?;
         let (text, owner) = match source::read(&file) {
             Ok(source) => (source.text, Some(source.owner)),
             Err(Fault::Unreadable(error)) if error.kind() == ErrorKind::NotFound => (String::new(), None),
@@ -140,10 +161,22 @@ impl Book {
 
     fn write_to(&self, temporary: &Path) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
-        // Root edits the file of the server's user, who must be able to read it afterwards.
-        fchown(&file, self.owner, None)?;
+        match self.owner {
+            // Root edits the file of the server's user, who must be able to read it afterwards.
+            Some(owner) => fchown(&file, Some(owner), None)?,
+            None => self.give(&file)?,
+        }
         file.write_all(self.text.as_bytes())?;
         file.sync_all()
+    }
+
+    /// A new file is its directory's owner's: root makes it for the server, who could not read one of root's.
+    fn give(&self, file: &File) -> io::Result<()> {
+        match fchown(file, Some(self.directory.metadata()?.uid()), None) {
+            // Nobody else may give files away, nor may root everywhere; whoever made it can read it.
+            Err(error) if error.kind() != ErrorKind::PermissionDenied => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn line(&self, name: &str) -> Option<usize> {
@@ -168,6 +201,18 @@ impl Book {
     /// The lines are others now. They are good: only good ones were put in.
     fn read_again(&mut self) {
         self.entries = entry::read(&self.text).unwrap_or_default();
+    }
+}
+
+/// Takes the lock within `patience`. The system itself would wait for ever.
+#[expect(clippy::disallowed_methods, reason = "an edit is a process of its own, in which nothing else runs")]
+fn lock(directory: &File, patience: Duration) -> Result<(), TryLockError> {
+    let began = Instant::now();
+    loop {
+        match directory.try_lock() {
+            Err(TryLockError::WouldBlock) if began.elapsed() < patience => thread::sleep(TRY),
+            done => return done,
+        }
     }
 }
 

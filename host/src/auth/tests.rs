@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use pillarbox_sasl::{PreparationError, Secret, Verifier, VerifierError};
 use tempfile::TempDir;
@@ -389,4 +391,41 @@ fn an_edit_that_cannot_be_written_changes_nothing() {
     fs::create_dir(directory.path().join("users.new")).unwrap();
     assert!(matches!(book.save(), Err(BookError::Write { .. })));
     assert_eq!(fs::read_to_string(&file).unwrap(), "# x\n");
+}
+
+#[test]
+fn a_new_file_is_its_directorys_owners() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users");
+    let make = |file: &Path| {
+        let mut book = Book::open_or_begin(file).unwrap();
+        book.put("a", &SCRAM.parse().unwrap()).unwrap();
+        book.save().unwrap();
+        fs::metadata(file).unwrap().uid()
+    };
+    let me = rustix::process::geteuid();
+    if me.is_root() {
+        chown(directory.path(), Some(1234), None).unwrap();
+        assert_eq!(make(&file), 1234);
+        // One that is there stays whose it is.
+        chown(&file, Some(4321), None).unwrap();
+        assert_eq!(make(&file), 4321);
+    } else {
+        assert_eq!(make(&file), me.as_raw());
+    }
+}
+
+#[test]
+fn an_edit_waits_for_another_and_not_for_ever() {
+    let (_directory, file) = written("# x\n");
+    let first = Book::open(&file).unwrap();
+    let busy = Book::open_within(&file, Duration::ZERO).unwrap_err();
+    assert!(matches!(&busy, BookError::Busy { file: said } if *said == file), "{busy}");
+    assert!(busy.to_string().starts_with("another `pillarbox user` is at work on "), "{busy}");
+    let second = thread::spawn({
+        let file = file.clone();
+        move || Book::open_within(&file, Duration::from_secs(60)).map(drop)
+    });
+    drop(first);
+    second.join().unwrap().unwrap();
 }

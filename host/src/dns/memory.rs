@@ -30,7 +30,7 @@ impl Memory {
 
     /// Remembers the name for so long.
     pub(super) fn keep(&self, address: IpAddr, name: &ClientName, how_long: Duration) {
-        if how_long.is_zero() || *name == ClientName::Temporary {
+        if how_long.is_zero() {
             return;
         }
         let now = Instant::now();

@@ -3,6 +3,7 @@
 //! follows from a name.
 
 mod memory;
+mod turn;
 
 use crate::config;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
@@ -17,7 +18,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant as Moment, timeout_at};
+use turn::Turns;
 
 /// What is known of the name of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +45,7 @@ pub struct Resolver {
     wait: Duration,
     /// Look-ups under way.
     places: Semaphore,
+    turns: Turns,
     memory: Memory,
 }
 
@@ -52,6 +55,9 @@ const NAMES: usize = 5;
 const PLACES: usize = 64;
 /// How often a question is asked in the time there is: datagrams are lost.
 const TRIES: u32 = 3;
+/// How long it is remembered that there was no answer: long enough that a host which comes again and again does not take
+/// every place for a server that is silent, and short enough that a client who tries again soon is asked about anew.
+const SILENCE: Duration = Duration::from_secs(5);
 
 impl Resolver {
     /// A resolver that asks the servers of `dns`, or those of the system where it names none. Nothing is asked yet.
@@ -74,13 +80,32 @@ impl Resolver {
         // It would keep whole answers, whose size the owner of an address chooses; what is remembered here is small.
         options.cache_size = 0;
         let resolver = builder.build().map_err(DnsError)?;
-        Ok(Resolver { resolver, wait: dns.timeout, places: Semaphore::new(PLACES), memory: Memory::default() })
+        Ok(Resolver {
+            resolver,
+            wait: dns.timeout,
+            places: Semaphore::new(PLACES),
+            turns: Turns::default(),
+            memory: Memory::default(),
+        })
     }
 
     /// The name of `address`. It takes no longer than the configuration allows, the wait for a place among the look-ups
-    /// included.
+    /// included, or for one who asks the same.
     pub async fn client_name(&self, address: IpAddr) -> ClientName {
         let address = address.to_canonical();
+        if let Some(known) = self.memory.recall(address) {
+            return known;
+        }
+        let deadline = Moment::now() + self.wait;
+        let turn = self.turns.join(address);
+        let name = turn.name(self.find(address, deadline));
+        // Whoever waits for another does so within its own time.
+        timeout_at(deadline, name).await.unwrap_or(ClientName::Temporary)
+    }
+
+    /// The name, which is remembered.
+    async fn find(&self, address: IpAddr, deadline: Moment) -> ClientName {
+        // Someone may have found it between the first look and this turn.
         if let Some(known) = self.memory.recall(address) {
             return known;
         }
@@ -89,7 +114,8 @@ impl Resolver {
             let _place = self.places.acquire().await.ok()?;
             Some(self.look_up(address).await)
         };
-        let Ok(Some((name, keep))) = timeout(self.wait, work).await else { return ClientName::Temporary };
+        let found = timeout_at(deadline, work).await.ok().flatten();
+        let (name, keep) = found.unwrap_or((ClientName::Temporary, SILENCE));
         self.memory.keep(address, &name, keep);
         name
     }
@@ -132,7 +158,7 @@ impl Resolver {
             })) => nothing(),
             error => {
                 tracing::debug!(%error, "a name server gave no answer");
-                (ClientName::Temporary, Duration::ZERO)
+                (ClientName::Temporary, SILENCE)
             }
         })
     }

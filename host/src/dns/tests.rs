@@ -5,8 +5,10 @@ use hickory_resolver::proto::op::{Message, OpCode, Query};
 use hickory_resolver::proto::rr::Record;
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, PTR};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
@@ -276,13 +278,72 @@ async fn what_was_found_is_remembered() {
         assert_eq!(resolver.client_name("192.0.2.9".parse().unwrap()).await, ClientName::None);
     }
     assert_eq!(server.asked().len(), 3);
-    // A failure is not: the next one may do better.
+    // A failure is for a moment: the next one may do better.
     let server = Server::start(vec![fails(REVERSE, RecordType::PTR, ResponseCode::ServFail)]).await;
     let resolver = server.resolver();
-    assert_eq!(resolver.client_name("192.0.2.1".parse().unwrap()).await, ClientName::Temporary);
+    let client = "192.0.2.1".parse().unwrap();
+    assert_eq!(resolver.client_name(client).await, ClientName::Temporary);
     let asked = server.asked().len();
-    assert_eq!(resolver.client_name("192.0.2.1".parse().unwrap()).await, ClientName::Temporary);
+    assert_eq!(resolver.client_name(client).await, ClientName::Temporary);
+    assert_eq!(server.asked().len(), asked);
+    tokio::time::pause();
+    tokio::time::advance(SILENCE).await;
+    tokio::time::resume();
+    assert_eq!(resolver.client_name(client).await, ClientName::Temporary);
     assert!(server.asked().len() > asked);
+}
+
+#[tokio::test]
+async fn one_silent_server_does_not_hold_up_the_others() {
+    let server = Server::start(vec![
+        (REVERSE, RecordType::PTR, Reply::Silence),
+        ("2.2.0.192.in-addr.arpa.", RecordType::PTR, Reply::Records(vec![pointer("mx.example.")])),
+        host("mx.example.", &["192.0.2.2"]),
+    ])
+    .await;
+    let resolver = Arc::new(server.resolver());
+    let mut waiting = JoinSet::new();
+    for _ in 0..2 * PLACES {
+        let resolver = Arc::clone(&resolver);
+        waiting.spawn(async move { resolver.client_name("192.0.2.1".parse().unwrap()).await });
+    }
+    // All of them have begun before this goes on.
+    tokio::task::yield_now().await;
+    assert_eq!(resolver.places.available_permits(), PLACES - 1);
+    assert_eq!(resolver.client_name("192.0.2.2".parse().unwrap()).await, verified("mx.example"));
+    assert_eq!(server.asked().iter().filter(|question| question.starts_with(REVERSE)).count(), 1);
+    waiting.shutdown().await;
+    assert_eq!((resolver.turns.len(), resolver.places.available_permits()), (0, PLACES));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_wait_for_a_silent_server_are_told_in_their_time() {
+    let server = Server::start(vec![(REVERSE, RecordType::PTR, Reply::Silence)]).await;
+    let resolver = Arc::new(server.resolver());
+    let began = tokio::time::Instant::now();
+    let mut waiting = JoinSet::new();
+    for _ in 0..2 * PLACES {
+        let resolver = Arc::clone(&resolver);
+        waiting.spawn(async move { resolver.client_name("192.0.2.1".parse().unwrap()).await });
+    }
+    assert!(waiting.join_all().await.into_iter().all(|name| name == ClientName::Temporary));
+    assert!(began.elapsed() <= Duration::from_secs(21), "{:?}", began.elapsed());
+    assert_eq!(resolver.turns.len(), 0);
+}
+
+#[tokio::test]
+async fn who_waits_for_one_that_goes_away_asks_itself() {
+    let server = Server::start(vec![pointers(&["mx.example."]), host("mx.example.", &["192.0.2.1"])]).await;
+    let resolver = server.resolver();
+    let client = "192.0.2.1".parse().unwrap();
+    let mut first = Box::pin(resolver.client_name(client));
+    let mut second = Box::pin(resolver.client_name(client));
+    assert!(poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_pending())).await);
+    assert!(poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending())).await);
+    assert_eq!(resolver.turns.len(), 1);
+    drop(first);
+    assert_eq!(second.await, verified("mx.example"));
+    assert_eq!(resolver.turns.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,7 +356,7 @@ async fn memory_forgets_and_is_bounded() {
     memory.keep(nth(3), &ClientName::None, Duration::ZERO);
     memory.keep(nth(4), &ClientName::Temporary, minute);
     assert_eq!(memory.recall(nth(1)), Some(verified("a")));
-    assert_eq!((memory.recall(nth(3)), memory.recall(nth(4))), (None, None));
+    assert_eq!((memory.recall(nth(3)), memory.recall(nth(4))), (None, Some(ClientName::Temporary)));
     tokio::time::advance(minute).await;
     assert_eq!((memory.recall(nth(1)), memory.recall(nth(2))), (None, Some(verified("b"))));
     tokio::time::advance(minute * 59).await;

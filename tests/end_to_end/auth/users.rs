@@ -92,7 +92,9 @@ fn a_file_whose_rights_are_mended_is_read() {
     assert!(status["users_errors"].to_string().contains("chmod 600"), "{status:#}");
     fs::set_permissions(server.site().path("users"), fs::Permissions::from_mode(0o600)).unwrap();
     until("the mended file", || logs_in(&server, "bob", "bobs-password"));
-    until("a status without errors", || server.status()["users_errors"].as_object().is_some_and(serde_json::Map::is_empty));
+    until("a status without errors", || {
+        server.status()["users_errors"].as_object().is_some_and(serde_json::Map::is_empty)
+    });
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod advance;
 mod intake;
+mod speech;
 
 use std::mem;
 
@@ -261,63 +262,6 @@ impl Server {
         !self.input.is_empty()
     }
 
-    /// Queues a reply that is no refusal.
-    pub(crate) fn say(&mut self, reply: &Reply) {
-        self.answering = false;
-        self.queue(reply);
-    }
-
-    /// Queues a refusal, and closes behind it if it is one that closes.
-    pub(crate) fn refuse(&mut self, refusal: Refusal) {
-        self.refuse_each(refusal, 1);
-    }
-
-    /// Queues what a message's end comes to, once for each recipient where each has its reply. It is the last word on that
-    /// message: where it is the one error too many, it is said all the same, and the connection is closed behind it.
-    pub(crate) fn refuse_message(&mut self, refusal: Refusal, replies: usize) {
-        let limits = self.settings.limits;
-        let last = limits.errors != 0 && self.tally.errors().saturating_add(1) >= limits.errors;
-        let ends = refusal.reply().code() >= 500 && last;
-        if ends && self.refusals.len() < NOTED {
-            self.refusals.push(Noted { reply: refusal.reply().clone(), limit: reply::too_many_errors().limit() });
-        }
-        self.refuse_each(if ends { refusal.closing() } else { refusal }, replies);
-    }
-
-    /// The same, said so often.
-    pub(crate) fn refuse_each(&mut self, refusal: Refusal, replies: usize) {
-        let mut own = !mem::take(&mut self.answering);
-        let mut refusal = refusal;
-        // What is said in place of the banner answers no command.
-        if self.begun && refusal.reply().code() >= 500 {
-            let counted = self.tally.error(&self.settings.limits);
-            if let (Err(last), false) = (counted, refusal.closes()) {
-                refusal = last;
-                own = true;
-            }
-        }
-        if own && self.refusals.len() < NOTED {
-            self.refusals.push(Noted { reply: refusal.reply().clone(), limit: refusal.limit() });
-        }
-        if refusal.closes() {
-            self.abandon_message();
-        }
-        for _ in 0..replies {
-            self.queue(refusal.reply());
-        }
-        if refusal.closes() {
-            self.phase = Phase::Closed;
-        }
-    }
-
-    /// Connect policy refuses the client, in place of the banner or of a reply.
-    pub(crate) fn refuse_client(&mut self, refusal: Refusal) {
-        if !refusal.closes() {
-            self.lock_out();
-        }
-        self.refuse(refusal);
-    }
-
     /// Ends the transaction's scope, and with it what BDAT has begun.
     pub(crate) fn reset(&mut self) {
         let begun = self.transaction.take().is_some_and(|transaction| transaction.content.is_some());
@@ -360,15 +304,6 @@ impl Server {
     /// What is said next is policy's, or the machine's own.
     fn speak_for_policy(&mut self, policy: bool) {
         self.answering = policy;
-    }
-
-    fn queue(&mut self, reply: &Reply) {
-        if self.settings.keywords.enhanced_status_codes {
-            reply.encode(&mut self.output);
-        } else {
-            reply.encode_bare(&mut self.output);
-        }
-        self.renewed = true;
     }
 
     fn about(&self, question: &Question) -> Asked {

@@ -228,6 +228,20 @@ mod tests {
         }
     }
 
+    /// Whatever is copied comes out the same wherever it is cut.
+    fn copies(content: &str, expected: &str, binary: bool) {
+        let octets = content.as_bytes();
+        for first in 0..=octets.len() {
+            for second in first..=octets.len() {
+                let pieces = [&octets[..first], &octets[first..second], &octets[second..]];
+                let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+                let mut out = Vec::new();
+                copy_lines(Pieces(pieces), &mut out, binary).unwrap();
+                assert_eq!(String::from_utf8(out).unwrap(), expected, "{content:?} cut at {first} and {second}");
+            }
+        }
+    }
+
     #[test]
     fn line_ends_become_lf_wherever_a_chunk_ends() {
         for (content, expected) in [
@@ -238,16 +252,7 @@ mod tests {
             ("\r\r\r", "\r\r\r"),
             ("no end", "no end"),
         ] {
-            let octets = content.as_bytes();
-            for first in 0..=octets.len() {
-                for second in first..=octets.len() {
-                    let pieces = [&octets[..first], &octets[first..second], &octets[second..]];
-                    let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
-                    let mut out = Vec::new();
-                    copy_lines(Pieces(pieces), &mut out, false).unwrap();
-                    assert_eq!(String::from_utf8(out).unwrap(), expected, "{content:?} cut at {first} and {second}");
-                }
-            }
+            copies(content, expected, false);
         }
     }
 
@@ -259,16 +264,7 @@ mod tests {
             ("A: b\r\nc\r\n", "A: b\nc\n"),
             ("A: b\r\n\r\n", "A: b\n\n"),
         ] {
-            let octets = content.as_bytes();
-            for first in 0..=octets.len() {
-                for second in first..=octets.len() {
-                    let pieces = [&octets[..first], &octets[first..second], &octets[second..]];
-                    let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
-                    let mut out = Vec::new();
-                    copy_lines(Pieces(pieces), &mut out, true).unwrap();
-                    assert_eq!(String::from_utf8(out).unwrap(), expected, "{content:?} cut at {first} and {second}");
-                }
-            }
+            copies(content, expected, true);
         }
     }
 }

@@ -28,8 +28,9 @@ impl Session {
                 let answer = self.policy.resume(&line, &mut self.facts).await;
                 self.verb(ask, answer).await;
             }
-            Ask::Auth(ask) => self.authenticate(ask).await,
-            Ask::Response(ask) => self.response(ask).await,
+            // Boxed, for they are large and rare, and a session that waits would carry their room.
+            Ask::Auth(ask) => Box::pin(self.authenticate(ask)).await,
+            Ask::Response(ask) => Box::pin(self.response(ask)).await,
             Ask::Mail(ask) => self.mail(ask).await,
             Ask::Recipient(ask) => self.recipient(ask).await,
             Ask::Data(ask) => self.data(ask).await,

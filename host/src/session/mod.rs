@@ -110,7 +110,7 @@ pub async fn serve<S: Stream>(arrival: Arrival<S>, service: Arc<Service>) {
         return transport.close().await;
     };
     let end = match session.implicit_tls() {
-        Some(acceptor) => match until_stopped(&mut stop, transport.encrypt(&acceptor)).await {
+        Some(acceptor) => match until_stopped(&mut stop, Box::pin(transport.encrypt(&acceptor))).await {
             Some(Ok(tls)) => {
                 session.under_tls(tls);
                 converse(&mut session, &mut transport, stop).await
@@ -173,7 +173,8 @@ async fn listen<S: Stream>(
 async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>, stop: watch::Receiver<bool>) -> End {
     let mut machine = Server::new(session.settings());
     let mut wait = Wait::new(stop);
-    if !matches!(until_stopped(&mut wait.stop, listen(session, &mut machine, transport)).await, Some(Ok(()))) {
+    if !matches!(until_stopped(&mut wait.stop, Box::pin(listen(session, &mut machine, transport))).await, Some(Ok(())))
+    {
         return End::Broken;
     }
     let mut end = End::Closed;
@@ -226,7 +227,7 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
             Step::Abort => session.abort().await,
             Step::StartTls => {
                 let Some(acceptor) = session.acceptor() else { return End::Broken };
-                match until_stopped(&mut wait.stop, transport.encrypt(&acceptor)).await {
+                match until_stopped(&mut wait.stop, Box::pin(transport.encrypt(&acceptor))).await {
                     Some(Ok(tls)) => {
                         machine.secured();
                         session.secured(tls);

@@ -20,7 +20,8 @@ impl Session {
             self.facts_mut().client.name = HostName::Unavailable;
             return;
         };
-        let name = match names.client_name(address).await {
+        // Boxed, for a session that waits would carry the room of a look-up.
+        let name = match Box::pin(names.client_name(address)).await {
             ClientName::Verified(name) => HostName::Known(name),
             ClientName::None => HostName::Unavailable,
             ClientName::Temporary => HostName::TemporarilyUnavailable,

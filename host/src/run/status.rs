@@ -122,7 +122,10 @@ pub(super) fn changes(
     // Debug text of plain values: equal exactly when they are. What holds a place in the text is left out.
     for (name, listener) in &new.config.listeners {
         let told = |l: &config::Listener| {
-            format!("{:?}", (&l.rules, &l.peers, l.tls.mode, &l.banner, &l.address, l.stray_newlines))
+            let tls = (l.tls.mode, l.tls.clients, &l.tls.client_authorities, l.tls.handshake_timeout, l.tls.handshakes);
+            let auth = (&l.auth.users, &l.auth.mechanisms, l.auth.without_tls, l.auth.external);
+            let spoken = (l.protocol, l.esmtp, &l.proxy, l.client_name, l.stray_newlines);
+            format!("{:?}", (&l.rules, &l.peers, &l.banner, &l.address, tls, auth, spoken))
         };
         if old.listeners.get(name).is_some_and(|before| told(before) != told(listener)) {
             lines.push(format!("listener {name}: changed"));

@@ -62,7 +62,9 @@ pub(super) async fn watch(in_use: impl Fn() -> BTreeMap<PathBuf, Shared>, faults
             }
             let sound = match read_again(&path, &users).await {
                 Ok(()) => {
-                    lock(faults).remove(&path);
+                    if lock(faults).remove(&path).is_some() {
+                        tracing::info!(file = &*path.display().to_string(), "users right again");
+                    }
                     true
                 }
                 Err(error) => {

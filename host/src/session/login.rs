@@ -275,8 +275,10 @@ impl Session {
         self.service.counters.limit_reached("auth-failures");
         let (session, client) = (&*self.facts.id, &*self.facts.client_address());
         let user = user.unwrap_or_default();
-        tracing::info!(session, mechanism, user, limit = "auth-failures", of = what, client, "refused");
-        reply::too_many_failures()
+        let (refusal, limit) = (reply::too_many_failures(), "auth-failures");
+        let reply = refusal.to_string();
+        tracing::info!(session, mechanism, user, limit, of = what, client, reply, "login refused");
+        refusal
     }
 
     fn attempt_limits(&self) -> AttemptLimits {

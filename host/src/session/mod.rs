@@ -195,6 +195,8 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
                 }
             }
             Step::Write(bytes) => {
+                // Whoever has read a refusal finds it in the log and the counts.
+                note(session, &mut machine);
                 let write = transport.write(&bytes, session.patience(Patience::Command));
                 if !matches!(until_stopped(&mut wait.stop, write).await, Some(Ok(()))) {
                     return End::Broken;
@@ -241,11 +243,16 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
             }
             Step::Close => return end,
         }
-        for noted in machine.refusals() {
-            session.note_protocol(&noted);
-        }
+        note(session, &mut machine);
         if let Some(settings) = session.changed_settings() {
             machine.set_settings(settings);
         }
+    }
+}
+
+/// Notes what the machine refused by itself.
+fn note(session: &Session, machine: &mut Server) {
+    for noted in machine.refusals() {
+        session.note_protocol(&noted);
     }
 }

@@ -28,7 +28,7 @@ fn an_address_that_failed_too_often_is_not_heard() {
     }
     let unheard = attempt(&server, 2, NAME, PASSWORD);
     assert_eq!(unheard.last(), "454 4.7.0 too many failed logins, try again later");
-    let refused = server.log().event("refused", &[("limit", "auth-failures"), ("of", "address")]);
+    let refused = server.log().event("login refused", &[("limit", "auth-failures"), ("of", "address")]);
     assert_eq!(refused.field("client"), "127.0.0.2");
     // By every mechanism, and before anything is asked.
     let mut client = Client::connect_from(IpAddr::from([127, 0, 0, 2]), server.address("edge"));
@@ -48,7 +48,7 @@ fn a_user_for_whom_too_many_failed_is_not_heard_from_anywhere() {
         assert_eq!(attempt(&server, last, "bob", "guess").code, 535);
     }
     assert_eq!(attempt(&server, 5, "bob", "bobs-password").code, 454);
-    let refused = server.log().event("refused", &[("limit", "auth-failures"), ("of", "user")]);
+    let refused = server.log().event("login refused", &[("limit", "auth-failures"), ("of", "user")]);
     assert_eq!(refused.field("client"), "127.0.0.5");
     assert_eq!(attempt(&server, 5, NAME, PASSWORD).code, 235);
     // Somebody unknown is counted alike: who is counted tells nothing.

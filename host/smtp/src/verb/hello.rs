@@ -89,8 +89,9 @@ fn announced(settings: &Settings) -> impl Iterator<Item = Cow<'static, str>> {
         word(keywords.chunking, "CHUNKING"),
         word(keywords.offers_binarymime(), "BINARYMIME"),
         if keywords.limits { limits(&settings.limits) } else { None },
-        word(keywords.vrfy, "VRFY"),
-        word(keywords.help, "HELP"),
+        // Before TLS that is wanted they are refused, as are their like; what the others stand for is said with MAIL.
+        word(keywords.vrfy && settings.tls != Tls::Required, "VRFY"),
+        word(keywords.help && settings.tls != Tls::Required, "HELP"),
     ]
     .into_iter()
     .flatten()

@@ -67,6 +67,16 @@ pub enum Protocol {
     Lmtp,
 }
 
+impl Protocol {
+    /// Its name, in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Protocol::Smtp => "smtp",
+            Protocol::Lmtp => "lmtp",
+        }
+    }
+}
+
 /// What is announced and taken of what the machine can do, by its keyword. The default is everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keywords {

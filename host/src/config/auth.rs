@@ -1,8 +1,10 @@
 //! `auth`: who may log in on a listener, and by which mechanisms.
 //!
-//! The room does not know how any of them works, nor what is in the file of users.
+//! The mechanisms are those of `pillarbox_sasl`; the room only names them, and does not know what is in the file of users.
 
 use std::path::PathBuf;
+
+use pillarbox_sasl::Mechanism;
 
 use super::reader::{Table, Value};
 use super::{Place, Problem, Tls, TlsMode};
@@ -20,30 +22,6 @@ pub struct Auth {
     pub without_tls: bool,
     /// What of a client certificate is the user's name at EXTERNAL.
     pub external: External,
-}
-
-/// A SASL mechanism the server speaks itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "each is the mechanism of its name")]
-pub enum Mechanism {
-    Plain,
-    Login,
-    ScramSha256,
-    ScramSha256Plus,
-    External,
-}
-
-impl Mechanism {
-    /// Its name in SASL.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mechanism::Plain => "PLAIN",
-            Mechanism::Login => "LOGIN",
-            Mechanism::ScramSha256 => "SCRAM-SHA-256",
-            Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
-            Mechanism::External => "EXTERNAL",
-        }
-    }
 }
 
 /// What of a client certificate is the user's name.

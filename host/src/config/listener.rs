@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use pillarbox_smtp::{Keywords, Protocol, StrayNewlines};
 use toml::de::DeValue;
 
 use super::explain::Written;
+use super::protocol::{read_esmtp, read_protocol};
 use super::reader::{Table, Value};
 use super::rules::RulesPart;
 use super::value::{Mistake, check_placeholders, is_name, parse_address, parse_network};
-use super::{
-    Auth, ClientName, Esmtp, Limits, LimitsPart, Place, Problem, Protocol, Proxy, Relay, RelayPart, Rules, Tls, Use,
-};
+use super::{Auth, ClientName, Limits, LimitsPart, Place, Problem, Proxy, Relay, RelayPart, Rules, Tls, Use};
 
 /// One `[listener.NAME]`.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct Listener {
     /// What is spoken.
     pub protocol: Protocol,
     /// The keywords of the server's own.
-    pub esmtp: Esmtp,
+    pub esmtp: Keywords,
     /// Whether and how sessions are encrypted.
     pub tls: Tls,
     /// Who may log in, and how.
@@ -55,13 +55,19 @@ impl Listener {
     /// narrowest network winning key by key and the context name by name. An IPv4-mapped IPv6 address is the IPv4
     /// address; a client whose address is unknown lies in no network.
     pub fn rules_for(&self, client: Option<IpAddr>) -> Rules {
-        let mut rules = self.rules.clone();
-        let Some(client) = client.map(|address| address.to_canonical()) else {
-            return rules;
-        };
+        let Rules { mut relay, mut context, .. } = self.rules.clone();
+        for block in self.blocks_for(client) {
+            relay = relay.with(&block.relay);
+            context.extend(block.context.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        Rules { relay, context, limits: self.limits_for(client) }
+    }
+
+    /// The limits among them.
+    pub fn limits_for(&self, client: Option<IpAddr>) -> Limits {
+        let mut limits = self.rules.limits;
         // Whatever passes connections on from this machine speaks for many: only what was written limits it.
-        if client.is_loopback() {
-            let limits = &mut rules.limits;
+        if client.is_some_and(|client| client.to_canonical().is_loopback()) {
             for (key, limit) in [
                 ("limits.connections-per-address", &mut limits.connections_per_address),
                 ("limits.connections-per-prefix", &mut limits.connections_per_prefix),
@@ -71,13 +77,13 @@ impl Listener {
                 }
             }
         }
-        // The blocks stand narrowest first, and who writes last wins.
-        for block in self.peers.iter().rev().filter(|block| block.network.contains(&client)) {
-            rules.relay = rules.relay.with(&block.relay);
-            rules.limits = rules.limits.with(&block.limits);
-            rules.context.extend(block.context.iter().map(|(name, value)| (name.clone(), value.clone())));
-        }
-        rules
+        self.blocks_for(client).fold(limits, |limits, block| limits.with(&block.limits))
+    }
+
+    /// The blocks that hold `client`, the widest first: they stand narrowest first, and who writes last wins.
+    fn blocks_for(&self, client: Option<IpAddr>) -> impl Iterator<Item = &PeerBlock> {
+        let client = client.map(|address| address.to_canonical());
+        self.peers.iter().rev().filter(move |block| client.is_some_and(|client| block.network.contains(&client)))
     }
 }
 
@@ -94,16 +100,6 @@ pub struct PeerBlock {
     pub limits: LimitsPart,
 }
 
-/// What becomes of a CR or LF that stands alone in a message. Whatever it is, only CR LF ends a line or a message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StrayNewlines {
-    /// The message is refused, 550 5.6.0.
-    #[default]
-    Refuse,
-    /// It becomes CR LF.
-    Normalize,
-}
-
 /// The addresses of all listeners read so far, each with its listener's name.
 pub(super) type Addresses<'a> = Vec<(SocketAddr, &'a str)>;
 
@@ -118,9 +114,9 @@ impl Listener {
         check_name("a listener", value);
         let mut table = value.table()?;
         let address = read_address(&mut table, value.name, addresses);
-        let protocol = Protocol::read(&mut table);
+        let protocol = read_protocol(&mut table);
         check_ports(&table, protocol, &address);
-        let esmtp = Esmtp::read(&mut table);
+        let esmtp = read_esmtp(&mut table);
         let tls = Tls::read(&mut table);
         let auth = Auth::read(&mut table, tls.as_ref());
         let proxy = Proxy::read(&mut table);

@@ -26,16 +26,15 @@ mod uses;
 mod value;
 mod words;
 
-pub use auth::{Auth, External, Mechanism};
+pub use auth::{Auth, External};
 pub use domain::DomainPattern;
 pub use explain::{Explained, Provenance};
 pub use extension::{Component, Extension, ExtensionLimits, ExtensionLimitsPart, OnFailure, STOCK, Setting};
 pub use grant::{Capability, Grant, Granted};
 pub use identity::{ClientName, Dns, Proxy};
 pub use limits::{Limits, LimitsPart, Manners};
-pub use listener::{Listener, PeerBlock, StrayNewlines};
+pub use listener::{Listener, PeerBlock};
 pub use problem::{Place, Problem, Problems, Source};
-pub use protocol::{Esmtp, Protocol};
 pub use route::{MaildirPath, Route, Target};
 pub use rules::{Relay, RelayPart, Rules};
 pub use server::{Instances, Level, Log, LogFormat, Server};

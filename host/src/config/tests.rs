@@ -1,6 +1,7 @@
 //! The room as a whole: configurations with golden messages, the shipped files, and what resolves rules for a client.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use pillarbox_smtp::{Keywords, Protocol, StrayNewlines};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -317,7 +318,7 @@ fn values_at_the_door_are_resolved() {
     let door = &config.listeners["submission"];
     // What stands on a keyword that is off is off with it.
     let esmtp =
-        Esmtp { pipelining: true, size: true, eight_bit_mime: false, enhanced_status_codes: false, ..door.esmtp };
+        Keywords { pipelining: true, size: true, eight_bit_mime: false, enhanced_status_codes: false, ..door.esmtp };
     assert_eq!(door.esmtp, esmtp);
     assert_eq!(
         [door.esmtp.smtputf8, door.esmtp.chunking, door.esmtp.binarymime, door.esmtp.dsn, door.esmtp.limits],

@@ -66,7 +66,7 @@ impl Caller {
     /// Counts it against what its address is allowed.
     pub(super) fn take_place(&self, slot: &mut Slot) -> Result<(), Full> {
         let address = self.peer.ip();
-        slot.count(address, &self.post.listener.rules_for(Some(address)).limits)
+        slot.count(address, &self.post.listener.limits_for(Some(address)))
     }
 
     /// Says 421 and closes. The send buffer of a new connection is empty, so the reply goes into it at once or never,

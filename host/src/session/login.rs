@@ -6,11 +6,9 @@
 
 use super::context::{Origin, Stage};
 use super::facts::{Attempt, Login};
-use super::mechanisms::own;
 use super::policy::{self, Credentials, Judged};
 use super::session::Session;
 use crate::auth::{self, AttemptLimits, Checked};
-use crate::config;
 use pillarbox_sasl::{Failure, Mechanism, Secret, Step, Terms, Verifier};
 use pillarbox_smtp::{Refusal, ask, reply};
 use std::sync::Arc;
@@ -87,7 +85,7 @@ impl Session {
     /// Begins a mechanism of the server's own.
     fn begin(&self, mechanism: &str) -> Option<pillarbox_sasl::Exchange> {
         let own = Mechanism::named(mechanism)?;
-        let offered = self.mechanisms();
+        let offered = self.mechanisms(&self.policy.offers(&self.facts));
         let binding = self.facts.tls.as_ref().and_then(|tls| tls.channel_binding.as_ref());
         let (nonce, external) = (auth::nonce(), self.certificate_user());
         let terms = Terms {
@@ -316,8 +314,7 @@ impl Session {
             true => self.certificate_user().is_some_and(|named| named == *user),
             false => self.proof.is_some() && self.proof == self.print(user),
         };
-        let wanted =
-            |own_wanted: &[config::Mechanism]| own_wanted.iter().any(|wanted| own(*wanted).name() == mechanism);
+        let wanted = |wanted: &[Mechanism]| wanted.iter().any(|wanted| wanted.name() == mechanism);
         if secure && holds && listener.auth.mechanisms.as_deref().is_none_or(wanted) {
             return;
         }

@@ -2,6 +2,7 @@
 //!
 //! What is said in an exchange stands in `login`.
 
+use super::policy::Offers;
 use super::session::Session;
 use crate::config;
 use pillarbox_sasl::Mechanism;
@@ -9,8 +10,8 @@ use pillarbox_smtp::Auth;
 
 impl Session {
     /// What AUTH is to this client now.
-    pub(super) fn auth(&self) -> Auth {
-        let mechanisms = self.mechanisms();
+    pub(super) fn auth(&self, offers: &Offers) -> Auth {
+        let mechanisms = self.mechanisms(offers);
         let listener = &self.post.listener;
         if mechanisms.is_empty() {
             Auth::Off
@@ -25,8 +26,7 @@ impl Session {
     }
 
     /// Those that can work: the server's own by what the listener has to judge them with, and those of extensions.
-    pub(super) fn mechanisms(&self) -> Vec<String> {
-        let offers = self.policy.offers(&self.facts);
+    pub(super) fn mechanisms(&self, offers: &Offers) -> Vec<String> {
         let listener = &self.post.listener;
         let users = self.post.users.as_ref().map(|users| users.load());
         let tls = self.facts.tls.as_ref();
@@ -42,9 +42,8 @@ impl Session {
                 Mechanism::External => self.certificate_user().is_some(),
             }
         };
-        let wanted = |mechanism: Mechanism| {
-            listener.auth.mechanisms.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| own(*wanted) == mechanism))
-        };
+        let wanted =
+            |mechanism: Mechanism| listener.auth.mechanisms.as_ref().is_none_or(|wanted| wanted.contains(&mechanism));
         let mut mechanisms: Vec<String> = Mechanism::ALL
             .into_iter()
             .filter(|mechanism| wanted(*mechanism) && possible(*mechanism))
@@ -62,16 +61,5 @@ impl Session {
             config::External::Email => certificate.email.as_deref(),
         };
         pillarbox_sasl::prepare_user(name?).ok()
-    }
-}
-
-/// The configuration's word for it.
-pub(super) fn own(mechanism: config::Mechanism) -> Mechanism {
-    match mechanism {
-        config::Mechanism::Plain => Mechanism::Plain,
-        config::Mechanism::Login => Mechanism::Login,
-        config::Mechanism::ScramSha256 => Mechanism::ScramSha256,
-        config::Mechanism::ScramSha256Plus => Mechanism::ScramSha256Plus,
-        config::Mechanism::External => Mechanism::External,
     }
 }

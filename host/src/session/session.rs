@@ -12,7 +12,7 @@ use super::{End, Ends, Service, relay, trace};
 use crate::config::{self, Rules, TlsMode};
 use crate::observe::chain;
 use crate::tls;
-use pillarbox_smtp::Patience;
+use pillarbox_smtp::{Patience, Protocol};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl Session {
         let newest = generations.borrow_and_update().clone();
         let post = newest.posts.get(listener)?.clone();
         let mut facts = Facts::new(trace::session_id(), listener.into(), peer, local);
-        facts.lmtp = post.listener.protocol == config::Protocol::Lmtp;
+        facts.lmtp = post.listener.protocol == Protocol::Lmtp;
         match &via {
             Some(via) => {
                 facts.came_by(via);

@@ -4,14 +4,14 @@
 
 use super::session::Session;
 use crate::config::{self, Manners, TlsMode};
-use pillarbox_smtp::{Claim, Keywords, Limits, Protocol, Settings, StrayNewlines, Tls};
+use pillarbox_smtp::{Claim, Limits, Settings, Tls};
 use std::sync::Arc;
 
 impl Session {
     /// What the machine has to know.
     pub(super) fn settings(&self) -> Settings {
         let offers = self.policy.offers(&self.facts);
-        let mut verbs = offers.verbs;
+        let mut verbs = offers.verbs.clone();
         if self.gone.iter().any(|verb| !verbs.contains_key(verb)) {
             let mut with_gone = (*verbs).clone();
             for verb in &self.gone {
@@ -22,12 +22,9 @@ impl Session {
         let (limits, listener) = (&self.rules.limits, &*self.post.listener);
         Settings {
             hostname: self.post.hostname.to_string(),
-            protocol: match listener.protocol {
-                config::Protocol::Smtp => Protocol::Smtp,
-                config::Protocol::Lmtp => Protocol::Lmtp,
-            },
-            keywords: keywords(listener.esmtp),
-            auth: self.auth(),
+            protocol: listener.protocol,
+            keywords: listener.esmtp,
+            auth: self.auth(&offers),
             refuse_early_talk: limits.early_talk == Manners::Refuse,
             refuse_unauthorized_pipelining: limits.unauthorized_pipelining == Manners::Refuse,
             tls: match listener.tls.mode {
@@ -40,10 +37,7 @@ impl Session {
             verbs,
             mail_parameters: offers.mail_parameters,
             recipient_parameters: offers.recipient_parameters,
-            stray_newlines: match listener.stray_newlines {
-                config::StrayNewlines::Refuse => StrayNewlines::Refuse,
-                config::StrayNewlines::Normalize => StrayNewlines::Normalize,
-            },
+            stray_newlines: listener.stray_newlines,
         }
     }
 
@@ -69,21 +63,5 @@ fn machine_limits(limits: &config::Limits) -> Limits {
         header_size: limits.header_size,
         header_lines: limits.header_lines.into(),
         hops: limits.hops,
-    }
-}
-
-fn keywords(esmtp: config::Esmtp) -> Keywords {
-    Keywords {
-        pipelining: esmtp.pipelining,
-        size: esmtp.size,
-        eight_bit_mime: esmtp.eight_bit_mime,
-        enhanced_status_codes: esmtp.enhanced_status_codes,
-        smtputf8: esmtp.smtputf8,
-        chunking: esmtp.chunking,
-        binarymime: esmtp.binarymime,
-        dsn: esmtp.dsn,
-        limits: esmtp.limits,
-        help: esmtp.help,
-        vrfy: esmtp.vrfy,
     }
 }

@@ -1,6 +1,6 @@
 //! Certificates made on the spot.
 
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use std::fs;
 use std::path::Path;
 
@@ -41,39 +41,6 @@ impl Pair {
         fs::write(directory.join("cert.pem"), &self.chain).expect("a certificate can be written");
         fs::write(directory.join("key.pem"), &self.key).expect("a key can be written");
     }
-}
-
-/// Who signs the certificates of clients.
-#[derive(Debug)]
-pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    /// Its own certificate, PEM.
-    pub chain: String,
-}
-
-impl Authority {
-    /// A new one of this name.
-    pub fn new(name: &str) -> Authority {
-        let mut parameters = person(name);
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key can be made");
-        let chain = parameters.self_signed(&key).expect("a certificate can be made").pem();
-        Authority { issuer: Issuer::new(parameters, key), chain }
-    }
-
-    /// The certificate of a client with this common name.
-    pub fn issue(&self, name: &str) -> Pair {
-        let key = KeyPair::generate().expect("a key can be made");
-        let made = person(name).signed_by(&key, &self.issuer).expect("a certificate can be made");
-        Pair { chain: made.pem(), key: key.serialize_pem(), der: made.der().to_vec() }
-    }
-}
-
-fn person(name: &str) -> CertificateParams {
-    let mut parameters = parameters(&[]);
-    parameters.distinguished_name = DistinguishedName::new();
-    parameters.distinguished_name.push(DnType::CommonName, name);
-    parameters
 }
 
 fn parameters(names: &[&str]) -> CertificateParams {

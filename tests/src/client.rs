@@ -2,7 +2,7 @@
 
 use crate::handshake::{Handshake, HandshakeKind};
 use crate::pattern::matches;
-use crate::{Meeting, Wire, WireError};
+use crate::{Wire, WireError};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
@@ -131,23 +131,25 @@ impl Client {
     /// The handshake, asking for a server of this name.
     #[track_caller]
     pub fn handshake_for(&mut self, name: &str) {
-        self.handshake_as(Meeting { server: name, old: false, certificate: None });
-    }
-
-    /// The handshake, with what the client can and shows.
-    #[track_caller]
-    pub fn handshake_as(&mut self, handshake: Meeting<'_>) {
-        if let Err(error) = self.0.encrypt(handshake) {
+        if let Err(error) = self.0.encrypt(&Handshake::plain(), name) {
             self.fail(&format!("the handshake failed: {error}"));
         }
     }
 
-    /// The handshake as a client of the test's own; what goes wrong is for the test to judge.
+    /// The handshake as a client of the test's own.
+    #[track_caller]
+    pub fn handshake_as(&mut self, handshake: &Handshake) {
+        if let Err(error) = self.handshake_by(handshake) {
+            self.fail(&format!("the handshake failed: {error}"));
+        }
+    }
+
+    /// The same; what goes wrong is for the test to judge.
     ///
     /// # Errors
     /// The handshake failed.
     pub fn handshake_by(&mut self, handshake: &Handshake) -> std::io::Result<()> {
-        self.0.encrypt_by(handshake, SERVER)
+        self.0.encrypt(handshake, SERVER)
     }
 
     /// Whether the handshake was a full one or went on where an earlier connection ended; nothing in the clear.

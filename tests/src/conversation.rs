@@ -14,8 +14,9 @@
 //! the server must close without another word.
 
 use crate::client::SERVER;
+use crate::handshake::Handshake;
 use crate::pattern::{escape, matches, unescape};
-use crate::{Meeting, Wire, WireError};
+use crate::{Wire, WireError};
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -186,7 +187,7 @@ impl Play<'_> {
                 Ok(())
             }
             Act::StartTls => wire
-                .encrypt(Meeting { server: SERVER, old: false, certificate: None })
+                .encrypt(&Handshake::plain(), SERVER)
                 .map_err(|error| self.failure("a TLS handshake", error.to_string())),
             Act::Expect(pattern) => match wire.line() {
                 Ok(line) if matches(pattern, &line) => Ok(()),

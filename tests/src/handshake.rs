@@ -2,13 +2,13 @@
 
 use crate::certificate::Pair;
 use crate::stream;
-use rustls::ClientConfig;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ALL_VERSIONS, ClientConfig};
 use std::sync::Arc;
 
 pub use rustls::HandshakeKind;
@@ -27,6 +27,11 @@ pub enum Version {
 }
 
 impl Handshake {
+    /// One that speaks what there is, and shows nothing of itself.
+    pub fn plain() -> Handshake {
+        Handshake(Arc::new(stream::config_of(ALL_VERSIONS)))
+    }
+
     /// One that speaks this version alone, and shows this certificate whoever is asked for.
     ///
     /// # Panics

@@ -35,7 +35,6 @@ pub use log::{Event, Log};
 pub use maildir::Maildir;
 pub use server::Server;
 pub use site::Site;
-pub use stream::Meeting;
 pub use wire::{Wire, WireError};
 
 use std::time::{Duration, Instant};

@@ -1,31 +1,16 @@
 //! The octets of a connection, plain or under TLS. No certificate is verified: the tests say which they expect to see.
 
 use crate::PATIENCE;
-use crate::certificate::Pair;
-use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::version::TLS12;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    ALL_VERSIONS, ClientConfig, ClientConnection, ConfigBuilder, DigitallySignedStruct, Error, HandshakeKind,
-    SignatureScheme, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme, StreamOwned,
+    SupportedProtocolVersion,
 };
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-
-/// How a client makes its handshake.
-#[derive(Clone, Copy, Debug)]
-pub struct Meeting<'a> {
-    /// The server it asks for.
-    pub server: &'a str,
-    /// It speaks nothing newer than TLS 1.2.
-    pub old: bool,
-    /// What it shows of itself when it is asked.
-    pub certificate: Option<&'a Pair>,
-}
 
 /// A connection.
 #[derive(Debug)]
@@ -50,13 +35,8 @@ impl Stream {
         Ok(Stream::Plain(stream))
     }
 
-    /// Makes the TLS handshake.
-    pub(crate) fn encrypt(&mut self, handshake: Meeting<'_>) -> io::Result<()> {
-        self.encrypt_by(Arc::new(config(handshake)), handshake.server)
-    }
-
-    /// The same as a client of the test's own.
-    pub(crate) fn encrypt_by(&mut self, config: Arc<ClientConfig>, name: &str) -> io::Result<()> {
+    /// Makes the TLS handshake, asking for a server of this name.
+    pub(crate) fn encrypt(&mut self, config: Arc<ClientConfig>, name: &str) -> io::Result<()> {
         let Stream::Plain(plain) = self else {
             return Err(io::Error::other("the connection is under TLS"));
         };
@@ -128,20 +108,8 @@ impl Stream {
     }
 }
 
-fn config(handshake: Meeting<'_>) -> ClientConfig {
-    let versions = if handshake.old { &[&TLS12][..] } else { ALL_VERSIONS };
-    let Some(pair) = handshake.certificate else { return config_of(versions) };
-    let chain = vec![CertificateDer::from(pair.der.clone())];
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("a key of our own making");
-    believing(versions).with_client_auth_cert(chain, key).expect("a pair of our own making")
-}
-
 /// A client that speaks these versions and takes whatever certificate it is shown.
 pub(crate) fn config_of(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-    believing(versions).with_no_client_auth()
-}
-
-fn believing(versions: &[&'static SupportedProtocolVersion]) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(Anybody(provider.clone()));
     ClientConfig::builder_with_provider(provider)
@@ -149,6 +117,7 @@ fn believing(versions: &[&'static SupportedProtocolVersion]) -> ConfigBuilder<Cl
         .expect("the provider has TLS 1.2 and 1.3")
         .dangerous()
         .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth()
 }
 
 /// Takes every certificate, as long as the handshake itself is right.

@@ -2,7 +2,7 @@
 
 use crate::handshake::{Handshake, HandshakeKind};
 use crate::pattern::escape;
-use crate::stream::{Meeting, Stream};
+use crate::stream::Stream;
 use std::fmt::Write;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -48,25 +48,16 @@ impl Wire {
         Ok(Wire { stream: Stream::connect(address, source)?, input: Vec::new(), transcript: String::new() })
     }
 
-    /// Makes the TLS handshake.
+    /// Makes the TLS handshake as this client, asking for a server of this name.
     ///
     /// # Errors
     /// It failed, or the server said something in the clear that nobody has read.
-    pub fn encrypt(&mut self, handshake: Meeting<'_>) -> io::Result<()> {
+    pub fn encrypt(&mut self, handshake: &Handshake, name: &str) -> io::Result<()> {
         if !self.input.is_empty() {
             return Err(io::Error::other(format!("said before the handshake: {}", escape(&self.input))));
         }
         let _ = writeln!(self.transcript, "T!");
-        self.stream.encrypt(handshake)
-    }
-
-    /// Makes the TLS handshake as this client.
-    ///
-    /// # Errors
-    /// It failed.
-    pub fn encrypt_by(&mut self, handshake: &Handshake, name: &str) -> io::Result<()> {
-        let _ = writeln!(self.transcript, "T!");
-        self.stream.encrypt_by(handshake.0.clone(), name)
+        self.stream.encrypt(handshake.0.clone(), name)
     }
 
     /// Whether the handshake was a full one; nothing in the clear.

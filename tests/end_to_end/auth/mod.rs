@@ -8,8 +8,11 @@ mod users;
 
 use crate::configs;
 use pillarbox_tests::auth::{self, Scram};
-use pillarbox_tests::certificate::{Authority, Pair};
-use pillarbox_tests::{Client, Meeting, Reply, Server, Site};
+use pillarbox_tests::authority::Authority;
+use pillarbox_tests::certificate::Pair;
+use pillarbox_tests::handshake::Handshake;
+use pillarbox_tests::handshake::Version::{self, Tls12, Tls13};
+use pillarbox_tests::{Client, Reply, Server, Site};
 use std::time::{Duration, Instant};
 
 const NAME: &str = "alice";
@@ -41,16 +44,13 @@ fn hello(server: &Server) -> (Client, Reply) {
 }
 
 /// A client under TLS that said EHLO, and what was said to it.
-fn hello_tls(server: &Server, handshake: Meeting<'_>) -> (Client, Reply) {
+fn hello_tls(server: &Server, version: Version, shown: Option<&Pair>) -> (Client, Reply) {
     let (mut client, _) = hello(server);
     client.expect("STARTTLS", "220 2.0.0 *");
-    client.handshake_as(handshake);
+    client.handshake_as(&Handshake::new(version, shown));
     let greeted = client.hello();
     (client, greeted)
 }
-
-const NEW: Meeting<'static> = Meeting { server: "mx.example.test", old: false, certificate: None };
-const OLD: Meeting<'static> = Meeting { old: true, ..NEW };
 
 /// The mechanisms that are offered, in their order.
 fn offered(greeted: &Reply) -> Vec<&str> {
@@ -101,7 +101,7 @@ const FORMS: [(&str, Attempt); 6] = [
 fn a_login_by_each_mechanism() {
     let server = start_tls("");
     for (number, (mechanism, attempt)) in FORMS.into_iter().enumerate() {
-        let (mut client, greeted) = hello_tls(&server, NEW);
+        let (mut client, greeted) = hello_tls(&server, Tls13, None);
         assert_eq!(offered(&greeted), ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"]);
         assert!(!relays(&mut client), "{mechanism}");
 
@@ -153,14 +153,14 @@ fn a_login_in_the_clear_where_the_listener_takes_it() {
 fn channel_binding() {
     let server = start_tls("");
     // tls-exporter is of TLS 1.3 (RFC 9266).
-    let (mut old, greeted) = hello_tls(&server, OLD);
+    let (mut old, greeted) = hello_tls(&server, Tls12, None);
     assert_eq!(offered(&greeted), ["SCRAM-SHA-256", "PLAIN", "LOGIN"]);
     old.expect("AUTH SCRAM-SHA-256-PLUS", "504 5.5.4 *");
     // `y`: it could bind and believes that the server cannot, which is so.
     let unoffered = Scram { mechanism: "SCRAM-SHA-256", flag: "y", binding: &[] };
     assert_eq!(unoffered.play(&mut old, NAME, PASSWORD).code, 235);
 
-    let (mut client, _) = hello_tls(&server, NEW);
+    let (mut client, _) = hello_tls(&server, Tls13, None);
     let right = client.binding();
     let bound = Scram { mechanism: "SCRAM-SHA-256-PLUS", flag: "p=tls-exporter", binding: &right };
     for (what, scram) in [
@@ -189,11 +189,11 @@ fn the_certificate_of_a_client() {
         configs::tls("starttls")
     );
     let site = site(&listener);
-    site.write("ours.pem", &ours.chain);
+    site.write("ours.pem", &ours.pem);
     let server = site.start();
     let (carol, stranger) = (ours.issue("carol"), others.issue("carol"));
 
-    let (mut client, greeted) = hello_tls(&server, Meeting { certificate: Some(&carol), ..NEW });
+    let (mut client, greeted) = hello_tls(&server, Tls13, Some(&carol));
     assert!(offered(&greeted).contains(&"EXTERNAL"), "{greeted}");
     client.expect(&format!("AUTH EXTERNAL {}", auth::encode("bob")), "535 5.7.8 *");
     assert_eq!(login_of(&mut client), ["auth_name EXTERNAL", "auth_status fail", "auth_user carol"]);
@@ -202,13 +202,13 @@ fn the_certificate_of_a_client() {
 
     // Asked for, and by name.
     for response in [String::new(), auth::encode("carol")] {
-        let (mut client, _) = hello_tls(&server, Meeting { certificate: Some(&carol), ..OLD });
+        let (mut client, _) = hello_tls(&server, Tls12, Some(&carol));
         client.expect("AUTH EXTERNAL", "334 ");
         client.expect(&response, "235 2.7.0 *");
     }
     // Nobody vouches for these.
     for certificate in [Some(&stranger), None] {
-        let (mut client, greeted) = hello_tls(&server, Meeting { certificate, ..NEW });
+        let (mut client, greeted) = hello_tls(&server, Tls13, certificate);
         assert!(!offered(&greeted).contains(&"EXTERNAL"), "{greeted}");
         client.expect("AUTH EXTERNAL =", "504 5.5.4 *");
         assert!(login_of(&mut client).is_empty());

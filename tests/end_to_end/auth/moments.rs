@@ -1,9 +1,10 @@
 //! When AUTH may be said, how it is said wrongly, and how long a login lasts.
 
-use super::{CLEAR, NAME, NEW, PASSWORD, hello, hello_tls, login_of, offered, relays, site, start_tls};
+use super::{CLEAR, NAME, PASSWORD, hello, hello_tls, login_of, offered, relays, site, start_tls};
 use crate::configs;
 use pillarbox_tests::auth;
 use pillarbox_tests::certificate::Pair;
+use pillarbox_tests::handshake::Version::Tls13;
 use pillarbox_tests::{Client, Server, Site};
 
 /// One and the same attempt that would succeed.
@@ -185,7 +186,7 @@ fn the_right_to_relay_is_what_the_listener_says() {
 #[test]
 fn only_the_mechanisms_that_are_wanted() {
     let server = start_tls("auth.mechanisms = [\"SCRAM-SHA-256-PLUS\", \"LOGIN\"]\n");
-    let (mut client, greeted) = hello_tls(&server, NEW);
+    let (mut client, greeted) = hello_tls(&server, Tls13, None);
     assert_eq!(offered(&greeted), ["SCRAM-SHA-256-PLUS", "LOGIN"]);
     client.expect(&right(), "504 5.5.4 *");
     assert_eq!(auth::login(&mut client, NAME, PASSWORD).code, 235);

@@ -1,8 +1,9 @@
 //! What is secret is nowhere to be found: not in the log, whatever its level, not in the spool, the status or a dump.
 
-use super::{FORMS, NAME, NEW, hello, hello_tls, start_tls};
+use super::{FORMS, NAME, hello, hello_tls, start_tls};
 use crate::configs;
 use pillarbox_tests::certificate::Pair;
+use pillarbox_tests::handshake::Version::Tls13;
 use pillarbox_tests::{Client, Site, auth};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -64,7 +65,7 @@ fn no_secret_is_written_anywhere() {
     let mut heard = String::new();
 
     for (_, attempt) in FORMS {
-        let (mut client, _) = hello_tls(&server, NEW);
+        let (mut client, _) = hello_tls(&server, Tls13, None);
         attempt(&mut client, NAME, WRONG);
         // In the wrong field, as people do.
         attempt(&mut client, WRONG, "x");
@@ -136,7 +137,7 @@ fn no_secret_is_written_anywhere() {
 #[test]
 fn the_name_that_was_tried_is_logged() {
     let server = start_tls("");
-    let (mut client, _) = hello_tls(&server, NEW);
+    let (mut client, _) = hello_tls(&server, Tls13, None);
     auth::plain(&mut client, "mallory", WRONG);
     let event = server.log().event("login refused", &[("mechanism", "PLAIN"), ("user", "mallory")]);
     assert_eq!(event.field("client"), "127.0.0.1");

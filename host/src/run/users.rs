@@ -98,8 +98,10 @@ async fn read_again(path: &Path, users: &Shared) -> Result<(), String> {
     let read = tokio::task::spawn_blocking(move || Users::load(&owned)).await;
     let fresh = read.map_err(|error| error.to_string())?.map_err(|error| observe::chain(&error))?;
     if fresh.digest() != users.load().digest() {
-        tracing::info!(file = &*path.display().to_string(), users = fresh.len(), "users read again");
+        let count = fresh.len();
         users.store(Arc::new(fresh));
+        // Said once it holds: who reads it may rely on it.
+        tracing::info!(file = &*path.display().to_string(), users = count, "users read again");
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::interface::{Hook, Import, PACKAGE};
 use super::link;
 use super::missing::Needs;
 use super::rack::Rack;
+use super::services::Services;
 use super::state::State;
 use crate::config::{self, Capability, ExtensionLimits, OnFailure, Problem, Setting};
 use crate::observe::ExtensionCounters;
@@ -90,6 +91,8 @@ pub struct Linked {
     pub on_failure: OnFailure,
     /// What is counted.
     pub counters: Arc<ExtensionCounters>,
+    /// What its host functions reach.
+    pub services: Services,
     /// The engine it was compiled with.
     pub engine: Engine,
     /// Everything but an instance.
@@ -283,6 +286,8 @@ pub struct Purpose<'a> {
     pub listener: &'a str,
     /// What is counted.
     pub counters: Arc<ExtensionCounters>,
+    /// What its host functions reach.
+    pub services: Services,
 }
 
 /// Links a component for one listener and runs its `init`.
@@ -295,7 +300,7 @@ pub async fn link(
     compiled: &Compiled,
     purpose: Purpose<'_>,
 ) -> Result<(Arc<Linked>, Declared), Vec<Problem>> {
-    let Purpose { extension, entry, listener, counters } = purpose;
+    let Purpose { extension, entry, listener, counters, services } = purpose;
     let grant = Grant::new(entry.grant.clone(), entry.verdicts);
     let missing = Needs { compiled, grant: &grant, extension, entry, listener }.before_init();
     if !missing.is_empty() {
@@ -316,6 +321,7 @@ pub async fn link(
         limits: extension.limits.narrowed(&entry.limits),
         on_failure: extension.on_failure,
         counters,
+        services,
         engine: engine.clone(),
         pre,
         indices,

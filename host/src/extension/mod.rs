@@ -26,12 +26,14 @@ mod meter;
 mod missing;
 mod rack;
 mod roster;
+mod services;
 mod state;
 mod stock;
 mod verdict;
 
 pub use load::{Digest, digest};
 pub use roster::Roster;
+pub use services::Services;
 
 use crate::config::{self, Capability, Component, Config, Granted, Instances, Place, Problem, Problems, Use};
 use crate::observe::Counters;
@@ -130,7 +132,7 @@ impl Runtime {
     ///
     /// # Errors
     /// Everything that is wrong, each with its line.
-    pub async fn load(&self, config: &Config) -> Result<Loaded, Problems> {
+    pub async fn load(&self, config: &Config, services: &Services) -> Result<Loaded, Problems> {
         let mut problems = Vec::new();
         let used: BTreeSet<&str> = config
             .listeners
@@ -157,7 +159,7 @@ impl Runtime {
                     continue;
                 };
                 let counters = self.counters.extension(&extension.name, name);
-                let purpose = Purpose { extension, entry, listener: name, counters };
+                let purpose = Purpose { extension, entry, listener: name, counters, services: services.clone() };
                 match load::link(&self.engine, &self.rack, component, purpose).await {
                     Ok((linked, declared)) => {
                         entries.push((entry, Arc::new(Entry::new(linked, declared, &component.hooks, entry))));
@@ -203,7 +205,8 @@ impl Runtime {
         let grant = config::Grant { entries: Capability::ALL.into_iter().map(|c| (c, granted(c))).collect() };
         let (extension, entry) = bare(grant);
         let counters = self.counters.extension("inspect", "inspect");
-        let purpose = Purpose { extension: &extension, entry: &entry, listener: "inspect", counters };
+        let services = Services::default();
+        let purpose = Purpose { extension: &extension, entry: &entry, listener: "inspect", counters, services };
         let declared = match load::link(&self.engine, &self.rack, &compiled, purpose).await {
             Ok((_, declared)) => Ok(Words::of(&declared)),
             Err(problems) => {

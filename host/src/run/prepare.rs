@@ -5,7 +5,7 @@ use crate::cli::ConfigChoice;
 use crate::config::{ClientName, Config, Problem, Problems, Source, TlsMode};
 use crate::control::SOCKET;
 use crate::dns::Resolver;
-use crate::extension::{Loaded, Runtime};
+use crate::extension::{Loaded, Runtime, Services};
 use crate::listener::BindError;
 use crate::{observe, tls};
 use std::collections::BTreeMap;
@@ -99,7 +99,7 @@ pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime) -> Result<Prepare
             None
         }
     };
-    let extensions = runtime.load(&config).await;
+    let extensions = runtime.load(&config, &Services::default()).await;
     // What is wrong with files and with extensions is said together.
     match extensions {
         Ok(loaded) if problems.is_empty() => Ok(Prepared { config, loaded, tls, users, names }),

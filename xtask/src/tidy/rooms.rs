@@ -5,7 +5,7 @@ use super::code;
 /// The rooms, step by step, from the ground up.
 const STEPS: [&[&str]; 4] = [
     &["config", "observe"],
-    &["auth", "dns", "spool", "tls"],
+    &["auth", "dns", "http", "kv", "spool", "table", "tls"],
     &["session", "delivery"],
     &["listener", "extension", "control"],
 ];

@@ -1,0 +1,6 @@
+//! What guests are served by beyond their session: stores, tables, names, hosts. The process keeps some of it, a
+//! configuration brings the rest; a guest reaches each only through the host functions that ask its grant first.
+
+/// The services of one configuration. Clones share what is behind them.
+#[derive(Clone, Debug, Default)]
+pub struct Services {}

@@ -6,7 +6,7 @@ impl Error {
     /// The error as a sentence for a log line or for the operator.
     pub fn describe(&self) -> String {
         let (what, why) = match self {
-            Self::Denied => return "the listener does not grant this".to_owned(),
+            Self::Denied(why) => ("not granted", why),
             Self::Invalid(why) => ("malformed", why),
             Self::Limit(why) => ("limit reached", why),
             Self::Unavailable(why) => ("not available now", why),
@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn an_error_reads_as_a_sentence() {
-        assert_eq!(Error::Denied.describe(), "the listener does not grant this");
+        let missing = "`grant.kv` is `false`".to_owned();
+        assert_eq!(Error::Denied(missing).describe(), "not granted: `grant.kv` is `false`");
         assert_eq!(String::from(Error::Limit("128 names".into())), "limit reached: 128 names");
     }
 }

@@ -76,7 +76,7 @@ fn stage(change: &Change) -> Result<(), Error> {
 fn refusal(change: &Change, error: &Error) -> Reply {
     let name = change.attribute().name();
     match error {
-        Error::Denied => Reply::new(550, "5.7.1", format!("insufficient authorization for {name}")),
+        Error::Denied(_) => Reply::new(550, "5.7.1", format!("insufficient authorization for {name}")),
         Error::Invalid(_) => Reply::new(501, "5.5.4", format!("bad {name} syntax")),
         Error::Limit(_) | Error::Unavailable(_) | Error::Failed(_) => {
             Reply::new(451, "4.3.0", format!("{name} cannot be changed now"))

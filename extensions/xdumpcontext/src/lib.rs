@@ -41,7 +41,7 @@ pillarbox_sdk::export!(Xdumpcontext: command);
 /// A scope that is not granted has nothing to show.
 fn entries(scope: Scope) -> Result<Vec<Entry>, Error> {
     match context_read::entries(scope) {
-        Err(Error::Denied) => Ok(Vec::new()),
+        Err(Error::Denied(_)) => Ok(Vec::new()),
         entries => entries,
     }
 }

@@ -37,7 +37,7 @@ pillarbox_sdk::export!(Xremoteip: command);
 
 fn refusal(error: &Error) -> Reply {
     match error {
-        Error::Denied => Reply::new(550, "5.7.1", "insufficient authorization"),
+        Error::Denied(_) => Reply::new(550, "5.7.1", "insufficient authorization"),
         Error::Invalid(_) => Reply::new(501, "5.5.4", "syntax: XREMOTEIP address"),
         Error::Limit(_) | Error::Unavailable(_) | Error::Failed(_) => {
             Reply::new(451, "4.3.0", "the address cannot be changed now")

@@ -40,7 +40,7 @@ pillarbox_sdk::export!(Xsetcontext: command);
 
 fn refusal(error: &Error) -> Reply {
     match error {
-        Error::Denied => Reply::new(550, "5.7.1", "a name is not granted, nothing set"),
+        Error::Denied(_) => Reply::new(550, "5.7.1", "a name is not granted, nothing set"),
         Error::Invalid(_) => Reply::new(501, "5.5.4", "bad name or value, nothing set"),
         // RFC 5321 section 4.2.3: 552 is an exceeded allocation. It is the session's own, not a shortage that passes:
         // trying again on this connection cannot help, so it is not 452.

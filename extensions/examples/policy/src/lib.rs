@@ -186,7 +186,7 @@ fn refuse_address(text: &str) -> Result<Decision, Error> {
 fn bypassed() -> Result<bool, Error> {
     match context::connection("policy_bypass") {
         Ok(value) => Ok(value.as_deref() == Some("true")),
-        Err(Error::Denied) => Ok(false),
+        Err(Error::Denied(_)) => Ok(false),
         Err(why) => Err(why),
     }
 }

@@ -50,8 +50,12 @@ impl State {
         }
     }
 
-    /// Notes a denial, and is one. Each is counted; of one call only the first few are logged.
+    /// Notes a denial, and is one, which names the missing grant. Each is counted; of one call only the first few are logged.
     fn deny<T>(&mut self, capability: Capability, what: &str) -> Result<T, Error> {
+        let missing = match self.linked.grant.denies(capability) {
+            true => format!("`grant.{capability}` is `false`"),
+            false => format!("`grant.{capability}` does not cover `{}`", crate::observe::clip(what)),
+        };
         let capability = capability.name();
         self.linked.counters.denied(capability);
         let line = self.denial_line();
@@ -67,7 +71,7 @@ impl State {
             }
             LogLine::Dropped => {}
         }
-        Err(Error::Denied)
+        Err(Error::Denied(missing))
     }
 }
 

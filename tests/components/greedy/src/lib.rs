@@ -39,7 +39,7 @@ pillarbox_sdk::export!(Greedy: command);
 fn said<T: Debug>(what: &str, result: Result<T, Error>) -> String {
     match result {
         Ok(value) => format!("{what} ok {value:?}"),
-        Err(Error::Denied) => format!("{what} denied"),
+        Err(Error::Denied(_)) => format!("{what} denied"),
         Err(error) => format!("{what} {}", error.describe()),
     }
 }

@@ -94,7 +94,7 @@ fn fill(scope: Scope) -> Result<(), Error> {
 /// Sets a name again and again, and says how often that was denied.
 fn flood() -> String {
     let denied = (0..5_000)
-        .filter(|_| matches!(context_write::set(Scope::Connection, "flood", "x"), Err(Error::Denied)))
+        .filter(|_| matches!(context_write::set(Scope::Connection, "flood", "x"), Err(Error::Denied(_))))
         .count();
     format!("denied {denied}")
 }
@@ -112,7 +112,7 @@ fn done(result: Result<(), Error>) -> String {
 
 fn failed(error: Error) -> String {
     match error {
-        Error::Denied => "denied".to_owned(),
+        Error::Denied(_) => "denied".to_owned(),
         Error::Invalid(_) => "invalid".to_owned(),
         Error::Limit(_) => "limit".to_owned(),
         Error::Unavailable(_) => "unavailable".to_owned(),

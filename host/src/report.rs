@@ -53,7 +53,7 @@ fn summary(prepared: &Prepared) -> String {
     });
     table(&mut text, ["LISTENER", "ADDRESS", "TLS"], listeners);
     let extensions = loaded.rows.iter().map(|row| {
-        let Row { listener, extension, digest, hooks, verbs, grants, verdicts, peers } = row;
+        let Row { listener, extension, digest, hooks, verbs, grants, verdicts, peers, .. } = row;
         let digest: String = digest.to_string().chars().take(12).collect();
         [
             listener.clone(),

@@ -1,8 +1,7 @@
-//! `[extension.NAME]`: a component, its settings and its limits.
+//! `[extension.NAME]`: a component, its settings, its limits, and what becomes of a call that fails.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use toml::de::DeValue;
 
@@ -10,7 +9,7 @@ use super::listener::check_name;
 use super::reader::{Table, Value};
 use super::value::parse_sha256;
 use super::words::suggest;
-use super::{Place, Problem};
+use super::{Breaker, ExtensionLimits, ExtensionLimitsPart, OnFailures, Place, Problem};
 
 /// The extensions that come with the server, for `component = "builtin:NAME"`.
 pub const STOCK: [&str; 6] = ["xclient", "xremoteip", "xsetcontext", "xdumpcontext", "always-allow", "xforward"];
@@ -35,7 +34,9 @@ pub struct Extension {
     /// What one hook call may take.
     pub limits: ExtensionLimits,
     /// What the peer gets when a call fails.
-    pub on_failure: OnFailure,
+    pub on_failure: OnFailures,
+    /// When it is left alone for a while; none: never.
+    pub breaker: Option<Breaker>,
 }
 
 /// Where the code of an extension comes from.
@@ -62,94 +63,6 @@ pub enum Setting {
     Texts(Vec<String>),
 }
 
-/// What one call of an extension may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExtensionLimits {
-    /// Octets of memory of one instance.
-    pub memory: u64,
-    /// CPU time of one call.
-    pub cpu: Duration,
-    /// Time of one call as a clock on the wall sees it, waiting included.
-    pub wall: Duration,
-    /// Octets that cross by host calls in one call.
-    pub host_bytes: u64,
-    /// Host calls in one call.
-    pub host_calls: u32,
-    /// Lines logged in one call.
-    pub log_lines: u32,
-}
-
-impl ExtensionLimits {
-    /// These limits with what `part` holds in their place.
-    fn with(self, part: &ExtensionLimitsPart) -> ExtensionLimits {
-        ExtensionLimits {
-            memory: part.memory.unwrap_or(self.memory),
-            cpu: part.cpu.unwrap_or(self.cpu),
-            wall: part.wall.unwrap_or(self.wall),
-            host_bytes: part.host_bytes.unwrap_or(self.host_bytes),
-            host_calls: part.host_calls.unwrap_or(self.host_calls),
-            log_lines: part.log_lines.unwrap_or(self.log_lines),
-        }
-    }
-
-    /// The narrower of these limits and what `part` holds, each by itself: a listener can tighten what an extension may
-    /// take and never widen it.
-    pub fn narrowed(&self, part: &ExtensionLimitsPart) -> ExtensionLimits {
-        ExtensionLimits {
-            memory: part.memory.unwrap_or(self.memory).min(self.memory),
-            cpu: part.cpu.unwrap_or(self.cpu).min(self.cpu),
-            wall: part.wall.unwrap_or(self.wall).min(self.wall),
-            host_bytes: part.host_bytes.unwrap_or(self.host_bytes).min(self.host_bytes),
-            host_calls: part.host_calls.unwrap_or(self.host_calls).min(self.host_calls),
-            log_lines: part.log_lines.unwrap_or(self.log_lines).min(self.log_lines),
-        }
-    }
-}
-
-impl Default for ExtensionLimits {
-    fn default() -> ExtensionLimits {
-        ExtensionLimits {
-            memory: 16 * 1024 * 1024,
-            cpu: Duration::from_millis(50),
-            wall: Duration::from_secs(5),
-            host_bytes: 1024 * 1024,
-            host_calls: 10_000,
-            log_lines: 50,
-        }
-    }
-}
-
-/// What was written of [`ExtensionLimits`] in one place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ExtensionLimitsPart {
-    /// `limits.memory`, octets
-    pub memory: Option<u64>,
-    /// `limits.cpu`
-    pub cpu: Option<Duration>,
-    /// `limits.wall`
-    pub wall: Option<Duration>,
-    /// `limits.host-bytes`, octets
-    pub host_bytes: Option<u64>,
-    /// `limits.host-calls`
-    pub host_calls: Option<u32>,
-    /// `limits.log-lines`
-    pub log_lines: Option<u32>,
-}
-
-/// What the peer gets when a call of the extension fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnFailure {
-    /// 451 4.3.0, at connect 421 and close.
-    #[default]
-    Tempfail,
-    /// What it would get if the extension had no opinion.
-    Skip,
-    /// A refusal for good.
-    Reject,
-    /// 421 and close.
-    Disconnect,
-}
-
 impl Extension {
     /// `[extension.NAME]`, from the value under NAME.
     pub(super) fn read(value: Value<'_>) -> Option<Extension> {
@@ -169,7 +82,8 @@ impl Extension {
             flatten(table, "", &mut flat);
         }
         let limits = table.table("limits").map(ExtensionLimitsPart::read).unwrap_or_default();
-        let on_failure = table.take("on-failure").and_then(|value| value.choice(&ON_FAILURE));
+        let on_failure = table.take("on-failure").and_then(OnFailures::read);
+        let breaker = table.take("breaker").and_then(Breaker::read);
         table.finish();
         Some(Extension {
             name: value.name.to_owned(),
@@ -181,6 +95,7 @@ impl Extension {
             settings_place: settings.map_or(value.key, |settings| settings.key),
             limits: ExtensionLimits::default().with(&limits),
             on_failure: on_failure.unwrap_or_default(),
+            breaker: breaker.unwrap_or_else(|| Some(Breaker::default())),
         })
     }
 }
@@ -257,38 +172,3 @@ impl Setting {
         }
     }
 }
-
-impl ExtensionLimitsPart {
-    /// `limits` of an extension or of its use on a listener.
-    pub(super) fn read(mut table: Table<'_>) -> ExtensionLimitsPart {
-        const TICK: Duration = Duration::from_millis(1);
-        const HOUR: Duration = Duration::from_secs(60 * 60);
-        let cpu = table.take("cpu");
-        let part = ExtensionLimitsPart {
-            // One page of WebAssembly memory, and all that 32-bit addresses reach.
-            memory: table.take("memory").and_then(|value| value.size(64 * 1024..=4 * 1024 * 1024 * 1024)),
-            cpu: cpu.and_then(|value| value.duration(TICK..=HOUR)),
-            wall: table.take("wall").and_then(|value| value.duration(TICK..=HOUR)),
-            host_bytes: table.take("host-bytes").and_then(|value| value.size(0..=1 << 40)),
-            host_calls: table.take("host-calls").and_then(|value| value.count(0..=1_000_000_000)),
-            log_lines: table.take("log-lines").and_then(|value| value.count(0..=1_000_000)),
-        };
-        if let (Some(value), Some(time), Some(wall)) = (cpu, part.cpu, part.wall)
-            && time > wall
-        {
-            value.note(Problem::at(
-                value.place,
-                "`cpu` is more than `wall`: a call cannot compute longer than it lasts",
-            ));
-        }
-        table.finish();
-        part
-    }
-}
-
-const ON_FAILURE: [(&str, OnFailure); 4] = [
-    ("tempfail", OnFailure::Tempfail),
-    ("skip", OnFailure::Skip),
-    ("reject", OnFailure::Reject),
-    ("disconnect", OnFailure::Disconnect),
-];

@@ -9,6 +9,8 @@ mod auth;
 mod domain;
 mod explain;
 mod extension;
+mod extension_limits;
+mod failing;
 mod grant;
 mod identity;
 mod limits;
@@ -29,7 +31,11 @@ mod words;
 pub use auth::{Auth, External};
 pub use domain::DomainPattern;
 pub use explain::{Explained, Provenance};
-pub use extension::{Component, Extension, ExtensionLimits, ExtensionLimitsPart, OnFailure, STOCK, Setting};
+pub use extension::{Component, Extension, STOCK, Setting};
+pub use extension_limits::{
+    ExtensionLimits, ExtensionLimitsPart, MOST_TABLE_ELEMENTS, SessionLimits, SessionLimitsPart, Spending,
+};
+pub use failing::{Breaker, OnFailure, OnFailures};
 pub use grant::{Capability, Grant, Granted};
 pub use identity::{ClientName, Dns, Proxy};
 pub use limits::{Limits, LimitsPart, Manners};

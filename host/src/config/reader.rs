@@ -67,6 +67,12 @@ impl<'a> Table<'a> {
         Some(Value::new(name.get_ref(), name.span().into(), value, self.reading))
     }
 
+    /// The value of `key`, for whoever only wants to know where it stands: it is asked for by somebody else.
+    pub(super) fn written(&self, key: &str) -> Option<Value<'a>> {
+        let (name, value) = self.entries.get_key_value(key)?;
+        Some(Value::new(name.get_ref(), name.span().into(), value, self.reading))
+    }
+
     /// The value of `key`; that it is missing is a mistake, and `example` is a value it could have.
     pub(super) fn require(&mut self, key: &'static str, example: &str) -> Option<Value<'a>> {
         let value = self.take(key);

@@ -121,7 +121,8 @@ fn embedded_default_shows_the_defaults() {
     assert_eq!(local.extensions[0].verdicts, Verdicts::default());
     assert_eq!(local.extensions[4].extension, "always-allow");
     assert_eq!(shown.extensions["xclient"].limits, ExtensionLimits::default());
-    assert_eq!(shown.extensions["xclient"].on_failure, OnFailure::default());
+    assert_eq!(shown.extensions["xclient"].on_failure, OnFailures::default());
+    assert_eq!(shown.extensions["xclient"].breaker, Some(Breaker::default()));
 }
 
 /// Every table there is, each with a key in it that is near to none: the messages list all keys there are.

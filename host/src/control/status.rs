@@ -80,6 +80,12 @@ pub struct ExtensionStatus {
     pub failures: BTreeMap<String, u64>,
     /// Denials since the start, by capability.
     pub denials: BTreeMap<String, u64>,
+    /// Whether it is called: `closed`, `open` (it kept failing, and is not), `half-open` (the next call decides), `off`.
+    pub breaker: String,
+    /// Until when it is left alone, RFC 3339 in UTC.
+    pub breaker_until: Option<String>,
+    /// How often the breaker opened, since the start or since the extension was last changed.
+    pub breaker_opened: u64,
 }
 
 /// An attempt at a reload.
@@ -137,7 +143,7 @@ impl fmt::Display for Status {
         table(f, ["LISTENER", "SESSIONS", "ADDRESSES"], self.listeners.iter().map(ListenerStatus::row))?;
         table(
             f,
-            ["EXTENSION", "LISTENER", "GENERATION", "INSTANCES", "CALLS", "FAILURES", "DENIALS", "DIGEST"],
+            ["EXTENSION", "LISTENER", "GENERATION", "INSTANCES", "CALLS", "FAILURES", "DENIALS", "BREAKER", "DIGEST"],
             self.extensions.iter().map(ExtensionStatus::row),
         )?;
         table(
@@ -162,7 +168,14 @@ impl ListenerStatus {
 }
 
 impl ExtensionStatus {
-    fn row(&self) -> [String; 8] {
+    fn row(&self) -> [String; 9] {
+        let mut breaker = self.breaker.clone();
+        if let Some(until) = &self.breaker_until {
+            breaker.push_str(&format!(" until {until}"));
+        }
+        if self.breaker_opened > 0 {
+            breaker.push_str(&format!(", opened {}", self.breaker_opened));
+        }
         [
             self.name.clone(),
             self.listener.clone(),
@@ -171,6 +184,7 @@ impl ExtensionStatus {
             self.calls.to_string(),
             counts(&self.failures),
             counts(&self.denials),
+            breaker,
             // Enough to tell two apart by eye.
             self.digest.chars().take(12).collect(),
         ]
@@ -264,6 +278,9 @@ mod tests {
                 calls: 98765,
                 failures: BTreeMap::from([("trap".to_owned(), 2), ("wall".to_owned(), 1)]),
                 denials: BTreeMap::new(),
+                breaker: "open".to_owned(),
+                breaker_until: Some("2026-11-22T16:01:00.000Z".to_owned()),
+                breaker_opened: 3,
             }],
             queue: 3,
             messages_accepted: 4000,
@@ -304,8 +321,8 @@ LISTENER  SESSIONS  ADDRESSES
 edge      1200      0.0.0.0:25, [::]:25
 old       1         none, it is gone
 
-EXTENSION  LISTENER  GENERATION  INSTANCES  CALLS  FAILURES        DENIALS  DIGEST
-xclient    edge      6           2          98765  trap 2, wall 1  none     0123456789ab
+EXTENSION  LISTENER  GENERATION  INSTANCES  CALLS  FAILURES        DENIALS  BREAKER                                        DIGEST
+xclient    edge      6           2          98765  trap 2, wall 1  none     open until 2026-11-22T16:01:00.000Z, opened 3  0123456789ab
 
 CERTIFICATE              LISTENER  EXPIRES                   DAYS  STANDING
 /etc/pillarbox/cert.pem  edge      2027-01-01T00:00:00.000Z  39    ageing

@@ -5,6 +5,8 @@
 use super::bindings::exports::pillarbox::extension as hooks;
 use super::bindings::pillarbox::extension::types;
 use super::interface::Hook;
+use super::panic::{Frames, Panic};
+use crate::config::Spending;
 use crate::session::change::Change;
 use crate::session::policy::Remembered;
 use std::fmt;
@@ -116,24 +118,46 @@ pub struct Outcome {
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The guest trapped; with Rust, mostly a panic, whose message is in the log.
-    #[error("trapped: {0}")]
-    Trap(String),
+    /// The guest trapped; with Rust, mostly a panic.
+    #[error("trapped: {trap}")]
+    Trap {
+        /// What wasmtime calls it.
+        trap: String,
+        /// The panic it told of before.
+        panic: Option<Panic>,
+        /// Where it was.
+        frames: Frames,
+    },
     /// The CPU budget is spent.
     #[error("used more than {0:?} of cpu time")]
     Cpu(Duration),
+    /// The session's CPU budget is spent.
+    #[error("used more than {0:?} of cpu time in one session")]
+    SessionCpu(Duration),
     /// The wall budget is spent.
     #[error("took longer than {0:?}")]
     Wall(Duration),
-    /// The memory cap, its own or that of all together.
+    /// The session's wall budget is spent.
+    #[error("took longer than {0:?} in one session")]
+    SessionWall(Duration),
+    /// The wall budget went by while all instances there may be were in use.
+    #[error("found no room for an instance within {0:?}")]
+    Room(Duration),
+    /// The instance's own cap.
     #[error("needed more than {0} octets of memory")]
     Memory(u64),
-    /// The budget of octets that cross by host calls.
-    #[error("moved more than {0} octets by host calls")]
-    HostBytes(u64),
-    /// The budget of host calls.
-    #[error("made more than {0} host calls")]
-    HostCalls(u32),
+    /// The cap on all instances together.
+    #[error("needed more memory than all instances have together")]
+    SharedMemory,
+    /// The cap on the elements of its tables.
+    #[error("needed more than {0} elements of tables")]
+    Tables(u32),
+    /// A budget of what a call makes the host do.
+    #[error("{} more than {} {}", .0.words().0, .1, .0.words().1)]
+    Spent(Spending, u64),
+    /// A session's.
+    #[error("{} more than {} {} in one session", .0.words().0, .1, .0.words().1)]
+    SessionSpent(Spending, u64),
     /// The answer cannot be used.
     #[error("answered what cannot be used: {0}")]
     Answer(String),
@@ -143,21 +167,51 @@ pub enum Failure {
     /// The instance could not be made.
     #[error("could not be started: {0}")]
     Start(String),
+    /// It failed so often that it is not called for now.
+    #[error("is left alone for now, because it kept failing")]
+    Breaker,
 }
 
 impl Failure {
     /// The kind, for counters.
     pub fn kind(&self) -> &'static str {
         match self {
-            Failure::Trap(_) => "trap",
+            Failure::Trap { .. } => "trap",
             Failure::Cpu(_) => "cpu",
+            Failure::SessionCpu(_) => "session-cpu",
             Failure::Wall(_) => "wall",
-            Failure::Memory(_) => "memory",
-            Failure::HostBytes(_) => "host-bytes",
-            Failure::HostCalls(_) => "host-calls",
+            Failure::SessionWall(_) => "session-wall",
+            Failure::Room(_) => "room",
+            Failure::Memory(_) | Failure::SharedMemory => "memory",
+            Failure::Tables(_) => "tables",
+            Failure::Spent(what, _) => what.key(),
+            Failure::SessionSpent(what, _) => what.session_key(),
             Failure::Answer(_) => "answer",
             Failure::Init(_) => "init",
             Failure::Start(_) => "start",
+            Failure::Breaker => "breaker",
+        }
+    }
+
+    /// Whether it speaks against the extension: such failures open its breaker. What others used up does not, so that no
+    /// guest can have another one left alone; nor does what one session used up, which says nothing of the next.
+    pub fn is_its_own(&self) -> bool {
+        match self {
+            Failure::Trap { .. }
+            | Failure::Cpu(_)
+            | Failure::Wall(_)
+            | Failure::Memory(_)
+            | Failure::Tables(_)
+            | Failure::Spent(..)
+            | Failure::Answer(_)
+            | Failure::Init(_) => true,
+            Failure::SessionCpu(_)
+            | Failure::SessionWall(_)
+            | Failure::SessionSpent(..)
+            | Failure::Room(_)
+            | Failure::SharedMemory
+            | Failure::Start(_)
+            | Failure::Breaker => false,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The ticker raises the epoch each millisecond while a guest runs, and only then; it lingers a little, because commands
 //! come in bursts and waking a thread costs more than a tick.
 
-use crate::config::Instances;
+use crate::config::{Instances, MOST_TABLE_ELEMENTS};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, Thread};
@@ -128,6 +128,7 @@ fn config(pool: Option<Instances>) -> Config {
         pooling.max_core_instances_per_component(200);
         pooling.max_memories_per_component(4);
         pooling.max_tables_per_component(64);
+        pooling.table_elements(usize::try_from(MOST_TABLE_ELEMENTS).unwrap_or(usize::MAX));
         pooling.max_component_instance_size(4 << 20);
         pooling.max_core_instance_size(4 << 20);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));

@@ -8,13 +8,15 @@ use super::bindings::exports::pillarbox::extension as hooks;
 use super::call::{Call, Failure, Outcome, Returned};
 use super::load::{Declared, Linked};
 use super::meter::Meter;
+use super::panic::Frames;
 use super::rack::{Rack, Seat};
 use super::state::{Moment, State};
-use crate::config::ExtensionLimits;
+use crate::config::{ExtensionLimits, Spending};
 use crate::session::facts::Facts;
-use crate::session::policy::Remembered;
+use crate::session::policy::{Remembered, Spent};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component as wasm;
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -95,11 +97,13 @@ impl Instance {
         rack: &Arc<Rack>,
         declared: Option<Declared>,
         deadline: Instant,
+        spent: &mut Spent,
     ) -> Result<Instance, Failure> {
         let limits = &linked.limits;
         let loading = declared.is_some();
         let seat =
-            timeout_at(deadline, rack.seat(linked.initial_memory)).await.map_err(|_| Failure::Wall(limits.wall))?;
+            timeout_at(deadline, rack.seat(linked.initial_memory)).await.map_err(|_| Failure::Room(limits.wall))?;
+        let terms = Terms::new(limits, spent, deadline)?;
         let seat = Arc::new(seat);
         let state = State::new(linked, declared, seat.clone());
         let mut store = Store::new(linked.engine.wasmtime(), state);
@@ -115,8 +119,8 @@ impl Instance {
             })
         });
         store.set_epoch_deadline(1);
-        store.data_mut().arm(limits);
-        meter.arm(limits.cpu);
+        store.data_mut().arm(*spent);
+        meter.arm(terms.cpu);
 
         let running = linked.engine.running();
         let start = async {
@@ -127,15 +131,16 @@ impl Instance {
             let init = linked.indices.lifecycle.load(&mut store, &instance)?.call_init(&mut store).await?;
             Ok((instance, init))
         };
-        let result = timeout_at(deadline, meter.run(start)).await;
+        let result = timeout_at(terms.deadline, meter.run(start)).await;
         drop(running);
+        *spent = store.data_mut().disarm(meter.spent(), terms.began.elapsed());
         match result {
             Ok(Ok((instance, Ok(())))) => {
                 Ok(Instance { store, instance, meter, guests: Guests::default(), _seat: seat })
             }
             Ok(Ok((_, Err(words)))) => Err(Failure::Init(clipped(&words))),
-            Ok(Err(error)) => Err(failure(error, store.data(), limits)),
-            Err(_) => Err(Failure::Wall(limits.wall)),
+            Ok(Err(error)) => Err(failure(error, store.data(), *spent)),
+            Err(_) => Err(terms.late),
         }
     }
 
@@ -157,31 +162,33 @@ impl Instance {
         facts: Arc<Facts>,
         remembered: Arc<Remembered>,
         deadline: Instant,
+        spent: &mut Spent,
     ) -> Result<(Instance, Outcome), Failure> {
         let linked = self.store.data().linked.clone();
-        let limits = &linked.limits;
+        let terms = Terms::new(&linked.limits, spent, deadline)?;
         let state = self.store.data_mut();
         state.moment = Moment::Hook(call.hook());
         state.facts = Some(facts);
         state.remembered = remembered;
-        state.arm(limits);
+        state.arm(*spent);
         self.store.set_epoch_deadline(1);
-        self.meter.arm(limits.cpu);
+        self.meter.arm(terms.cpu);
 
         let running = linked.engine.running();
         let meter = self.meter.clone();
-        let result = timeout_at(deadline, meter.run(self.enter(&linked.indices, call))).await;
+        let result = timeout_at(terms.deadline, meter.run(self.enter(&linked.indices, call))).await;
         drop(running);
         let state = self.store.data_mut();
         state.facts = None;
+        *spent = state.disarm(meter.spent(), terms.began.elapsed());
         match result {
             Ok(Ok(returned)) => {
                 let staged = std::mem::take(&mut state.staged);
                 let outcome = Outcome { returned, staged, remembered: std::mem::take(&mut state.remembered) };
                 Ok((self, outcome))
             }
-            Ok(Err(error)) => Err(failure(error, state, limits)),
-            Err(_) => Err(Failure::Wall(limits.wall)),
+            Ok(Err(error)) => Err(failure(error, state, *spent)),
+            Err(_) => Err(terms.late),
         }
     }
 
@@ -232,6 +239,34 @@ impl Instance {
     }
 }
 
+/// The time a run may take: its own budgets, or what is left of the session's where that is less.
+struct Terms {
+    cpu: Duration,
+    began: Instant,
+    deadline: Instant,
+    /// What it means when the deadline goes by.
+    late: Failure,
+}
+
+impl Terms {
+    /// What is left, with room made already.
+    ///
+    /// # Errors
+    /// Nothing is left of the session's.
+    fn new(limits: &ExtensionLimits, spent: &Spent, deadline: Instant) -> Result<Terms, Failure> {
+        let (cpu, wall) = (limits.session.cpu, limits.session.wall);
+        let left = |whole: Duration, gone: Duration| whole.checked_sub(gone).filter(|left| !left.is_zero());
+        let cpu_left = left(cpu, spent.cpu).ok_or(Failure::SessionCpu(cpu))?;
+        let wall_left = left(wall, spent.wall).ok_or(Failure::SessionWall(wall))?;
+        let began = Instant::now();
+        let (deadline, late) = match began.checked_add(wall_left).filter(|end| *end < deadline) {
+            Some(end) => (end, Failure::SessionWall(wall)),
+            None => (deadline, Failure::Wall(limits.wall)),
+        };
+        Ok(Terms { cpu: limits.cpu.min(cpu_left), began, deadline, late })
+    }
+}
+
 /// An exported interface does not have the functions of its name.
 fn misfit(interface: &str, error: &wasmtime::Error) -> wasmtime::Error {
     let why = error.root_cause();
@@ -239,7 +274,8 @@ fn misfit(interface: &str, error: &wasmtime::Error) -> wasmtime::Error {
 }
 
 /// What an error of wasmtime means. A trap does not say that memory was the reason, so our own notes come first.
-fn failure(error: wasmtime::Error, state: &State, limits: &ExtensionLimits) -> Failure {
+fn failure(error: wasmtime::Error, state: &State, spent: Spent) -> Failure {
+    let limits = &state.linked.limits;
     let error = match error.downcast::<Failure>() {
         Ok(misfit) => return misfit,
         Err(error) => error,
@@ -249,23 +285,27 @@ fn failure(error: wasmtime::Error, state: &State, limits: &ExtensionLimits) -> F
     }
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::Interrupt) {
-        return Failure::Cpu(limits.cpu);
+        return match spent.cpu < limits.session.cpu {
+            true => Failure::Cpu(limits.cpu),
+            false => Failure::SessionCpu(limits.session.cpu),
+        };
     }
-    if state.refused_memory() {
-        return Failure::Memory(limits.memory);
+    if let Some(refused) = state.refused() {
+        return refused;
     }
-    match trap {
-        Some(trap) => Failure::Trap(trap.to_string()),
-        None => {
-            let cause = clipped(&error.root_cause().to_string());
-            if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-                return Failure::Start(cause);
-            }
-            match cause.contains("fuel allocated for hostcalls") {
-                true => Failure::HostBytes(limits.host_bytes),
-                false => Failure::Answer(cause),
-            }
-        }
+    if let Some(trap) = trap {
+        let panic = state.panic.clone();
+        let frames = if panic.is_none() { Frames::of(&error) } else { Frames::default() };
+        return Failure::Trap { trap: trap.to_string(), panic, frames };
+    }
+    let cause = clipped(&error.root_cause().to_string());
+    // Too many memories, tables or core modules count as a component that is too large.
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() || cause.contains("resource limit exceeded") {
+        return Failure::Start(cause);
+    }
+    match cause.contains("fuel allocated for hostcalls") {
+        true => Failure::Spent(Spending::HostBytes, limits.host_bytes),
+        false => Failure::Answer(cause),
     }
 }
 

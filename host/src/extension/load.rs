@@ -3,18 +3,21 @@
 //! Everything that can be wrong with a component is found here, before a generation is published, and said with what to
 //! do about it. What is wrong between extensions of one listener is found in `roster`.
 
+use super::breaker::Breaker;
 use super::call::Failure;
 use super::engine::Engine;
 use super::grant::Grant;
 use super::instance::{Indices, Instance};
 use super::interface::{Hook, Import, PACKAGE};
 use super::link;
+use super::log_rate::LogRate;
 use super::missing::Needs;
 use super::rack::Rack;
 use super::services::Services;
 use super::state::State;
-use crate::config::{self, Capability, ExtensionLimits, OnFailure, Problem, Setting};
+use crate::config::{self, Capability, ExtensionLimits, OnFailures, Problem, Setting};
 use crate::observe::ExtensionCounters;
+use crate::session::policy::Spent;
 use pillarbox_smtp::Rule;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +91,11 @@ pub struct Linked {
     /// What a call may take.
     pub limits: ExtensionLimits,
     /// What the peer gets when a call fails.
-    pub on_failure: OnFailure,
+    pub on_failure: OnFailures,
+    /// Whether it is called at all.
+    pub breaker: Arc<Breaker>,
+    /// How fast it may log.
+    pub log_rate: Arc<LogRate>,
     /// What is counted.
     pub counters: Arc<ExtensionCounters>,
     /// What its host functions reach.
@@ -286,6 +293,8 @@ pub struct Purpose<'a> {
     pub listener: &'a str,
     /// What is counted.
     pub counters: Arc<ExtensionCounters>,
+    /// Whether it is called at all.
+    pub breaker: Arc<Breaker>,
     /// What its host functions reach.
     pub services: Services,
 }
@@ -300,7 +309,8 @@ pub async fn link(
     compiled: &Compiled,
     purpose: Purpose<'_>,
 ) -> Result<(Arc<Linked>, Declared), Vec<Problem>> {
-    let Purpose { extension, entry, listener, counters, services } = purpose;
+    let Purpose { extension, entry, listener, counters, breaker, services } = purpose;
+    let limits = extension.limits.narrowed(&entry.limits);
     let grant = Grant::new(entry.grant.clone(), entry.verdicts);
     let missing = Needs { compiled, grant: &grant, extension, entry, listener }.before_init();
     if !missing.is_empty() {
@@ -318,8 +328,10 @@ pub async fn link(
         digest: compiled.digest,
         grant,
         settings: extension.settings.clone(),
-        limits: extension.limits.narrowed(&entry.limits),
-        on_failure: extension.on_failure,
+        limits,
+        on_failure: extension.on_failure.clone(),
+        breaker,
+        log_rate: LogRate::new(limits.log_rate),
         counters,
         services,
         engine: engine.clone(),
@@ -328,13 +340,16 @@ pub async fn link(
         initial_memory: initial_memory(&compiled.component),
     });
     let deadline = tokio::time::Instant::now() + linked.limits.wall;
+    let mut spent = Spent::default();
     let mut instance =
-        Instance::start(&linked, rack, Some(Declared::default()), deadline).await.map_err(|failure| match failure {
-            Failure::Init(words) => {
-                vec![Problem::at(extension.settings_place, format!("extension `{}` says: {words}", extension.name))]
+        Instance::start(&linked, rack, Some(Declared::default()), deadline, &mut spent).await.map_err(|failure| {
+            match failure {
+                Failure::Init(words) => {
+                    vec![Problem::at(extension.settings_place, format!("extension `{}` says: {words}", extension.name))]
+                }
+                Failure::Start(why) => failed(why),
+                other => failed(format!("init {other}")),
             }
-            Failure::Start(why) => failed(why),
-            other => failed(format!("init {other}")),
         })?;
     let declared = instance.declared().unwrap_or_default();
     let missing = Needs { compiled, grant: &linked.grant, extension, entry, listener }.after_init(&declared);

@@ -59,6 +59,11 @@ impl Meter {
         reading.spent >= reading.budget
     }
 
+    /// What the call has spent; none where it was over before the first tick.
+    pub fn spent(&self) -> Duration {
+        self.reading().spent
+    }
+
     fn reading(&self) -> MutexGuard<'_, Reading> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

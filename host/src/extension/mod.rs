@@ -13,6 +13,8 @@
 //! and nothing else. The room does not know SMTP's rules, where mail goes, or how a generation is published.
 
 mod bindings;
+mod breaker;
+mod budget;
 mod call;
 mod engine;
 mod grant;
@@ -22,8 +24,10 @@ mod instance;
 mod interface;
 mod link;
 mod load;
+mod log_rate;
 mod meter;
 mod missing;
+mod panic;
 mod rack;
 mod roster;
 mod services;
@@ -31,19 +35,21 @@ mod state;
 mod stock;
 mod verdict;
 
+pub use breaker::{Position, Standing};
 pub use load::{Digest, digest};
 pub use roster::Roster;
 pub use services::Services;
 
 use crate::config::{self, Capability, Component, Config, Granted, Instances, Place, Problem, Problems, Use};
 use crate::observe::Counters;
+use breaker::Breaker;
 use engine::Engine;
 use interface::Hook;
 use load::{Compiled, Compiler, Declared, Linked, LoadError, Purpose};
 use rack::Rack;
 use roster::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// The WebAssembly runtime, for `--version`.
 pub const RUNTIME: &str = "wasmtime 48";
@@ -55,7 +61,13 @@ pub struct Runtime {
     rack: Arc<Rack>,
     compiler: Compiler,
     counters: Arc<Counters>,
+    breakers: Breakers,
 }
+
+/// The breakers there are, by all that an extension is on a listener: one that stays what it was keeps its breaker over a
+/// reload, and with anything changed it begins anew.
+#[derive(Debug, Default)]
+struct Breakers(Mutex<BTreeMap<String, Weak<Breaker>>>);
 
 /// The extensions of one configuration, ready to be asked.
 #[derive(Debug)]
@@ -85,6 +97,7 @@ pub struct Row {
     pub verdicts: Vec<&'static str>,
     /// For whom it is there.
     pub peers: String,
+    breaker: Arc<Breaker>,
 }
 
 /// What can be said of a component by itself.
@@ -124,7 +137,8 @@ impl Runtime {
     /// The system cannot run compiled code.
     pub fn new(instances: Instances, counters: Arc<Counters>) -> Result<Runtime, wasmtime::Error> {
         let engine = Engine::new(instances)?;
-        Ok(Runtime { compiler: Compiler::new(engine.clone()), engine, rack: Rack::new(instances), counters })
+        let breakers = Breakers::default();
+        Ok(Runtime { compiler: Compiler::new(engine.clone()), engine, rack: Rack::new(instances), counters, breakers })
     }
 
     /// Loads every extension that a listener uses: reads and compiles each component once, links it for each listener,
@@ -159,7 +173,9 @@ impl Runtime {
                     continue;
                 };
                 let counters = self.counters.extension(&extension.name, name);
-                let purpose = Purpose { extension, entry, listener: name, counters, services: services.clone() };
+                let breaker = self.breakers.find(component.digest, extension, entry, name);
+                let purpose =
+                    Purpose { extension, entry, listener: name, counters, breaker, services: services.clone() };
                 match load::link(&self.engine, &self.rack, component, purpose).await {
                     Ok((linked, declared)) => {
                         entries.push((entry, Arc::new(Entry::new(linked, declared, &component.hooks, entry))));
@@ -206,7 +222,9 @@ impl Runtime {
         let (extension, entry) = bare(grant);
         let counters = self.counters.extension("inspect", "inspect");
         let services = Services::default();
-        let purpose = Purpose { extension: &extension, entry: &entry, listener: "inspect", counters, services };
+        let breaker = Breaker::new(None);
+        let purpose =
+            Purpose { extension: &extension, entry: &entry, listener: "inspect", counters, breaker, services };
         let declared = match load::link(&self.engine, &self.rack, &compiled, purpose).await {
             Ok((_, declared)) => Ok(Words::of(&declared)),
             Err(problems) => {
@@ -250,6 +268,24 @@ impl Runtime {
     }
 }
 
+impl Breakers {
+    fn find(&self, digest: Digest, extension: &config::Extension, entry: &Use, listener: &str) -> Arc<Breaker> {
+        // Debug text of plain data: equal exactly when the values are.
+        let set = (&extension.settings, extension.limits, extension.breaker);
+        let granted = (&entry.grant, entry.verdicts, entry.limits);
+        let key = format!("{:?}", (&extension.name, listener, digest, set, granted));
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What no generation has any more goes.
+        known.retain(|_, breaker| breaker.strong_count() > 0);
+        let kept = known.get(&key).and_then(Weak::upgrade);
+        kept.unwrap_or_else(|| {
+            let breaker = Breaker::new(extension.breaker);
+            known.insert(key, Arc::downgrade(&breaker));
+            breaker
+        })
+    }
+}
+
 /// An extension without a configuration.
 fn bare(grant: config::Grant) -> (config::Extension, Use) {
     let extension = config::Extension {
@@ -261,7 +297,8 @@ fn bare(grant: config::Grant) -> (config::Extension, Use) {
         settings: BTreeMap::new(),
         settings_place: Place::default(),
         limits: config::ExtensionLimits::default(),
-        on_failure: config::OnFailure::default(),
+        on_failure: config::OnFailures::default(),
+        breaker: None,
     };
     let entry = Use {
         extension: extension.name.clone(),
@@ -298,7 +335,13 @@ impl Row {
             grants: grant.to_string(),
             verdicts: verdicts.into_iter().filter(|(_, granted)| *granted).map(|(name, _)| name).collect(),
             peers: used.peers.as_ref().map_or_else(|| "everybody".to_owned(), networks),
+            breaker: entry.linked.breaker.clone(),
         }
+    }
+
+    /// Whether the extension is called at the moment.
+    pub fn breaker(&self) -> Standing {
+        self.breaker.standing(tokio::time::Instant::now())
     }
 }
 

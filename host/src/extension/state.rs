@@ -1,18 +1,21 @@
 //! What the host functions see of a call: the data of an instance's store, with the budgets that every function counts
 //! against.
 
+use super::budget::{Budget, LogLine};
 use super::call::Failure;
 use super::interface::Hook;
 use super::load::{Declared, Linked};
+use super::panic::Panic;
 use super::rack::Seat;
-use crate::config::ExtensionLimits;
+use crate::config::Spending;
 use crate::observe::Alive;
 use crate::session::change::Change;
 use crate::session::facts::Facts;
-use crate::session::policy::Remembered;
+use crate::session::policy::{Remembered, Spent};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
 /// What the host functions see: the data of the store.
@@ -29,6 +32,8 @@ pub struct State {
     pub remembered: Arc<Remembered>,
     /// What this call may still do.
     budget: Budget,
+    /// The last panic that this call told of.
+    pub panic: Option<Panic>,
     /// The keywords it declared.
     pub keywords: BTreeSet<String>,
     /// A random number for the guest's hash tables.
@@ -46,22 +51,6 @@ pub enum Moment {
     Hook(Hook),
 }
 
-/// What a call may still do.
-#[derive(Clone, Copy, Debug, Default)]
-struct Budget {
-    calls: u32,
-    bytes: u64,
-    lines: u32,
-    denials: u32,
-    exhausted: Option<Exhausted>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Exhausted {
-    Calls,
-    Bytes,
-}
-
 impl State {
     /// The state of a new instance, before its `init`.
     pub fn new(linked: &Arc<Linked>, declared: Option<Declared>, seat: Arc<Seat>) -> State {
@@ -72,6 +61,7 @@ impl State {
             staged: Vec::new(),
             remembered: Arc::default(),
             budget: Budget::default(),
+            panic: None,
             keywords: BTreeSet::new(),
             seed: seed(),
             limits: MemoryLimit {
@@ -79,23 +69,25 @@ impl State {
                 used: 0,
                 seat,
                 reserved: linked.initial_memory,
-                refused: false,
+                table_cap: linked.limits.tables.into(),
+                elements: 0,
+                refused: None,
             },
             _alive: linked.counters.instance(),
         }
     }
 
-    /// Begins a call: all budgets are whole.
-    pub fn arm(&mut self, limits: &ExtensionLimits) {
-        self.budget = Budget {
-            calls: limits.host_calls,
-            bytes: limits.host_bytes,
-            // One more than may be logged, to say once that there were more.
-            lines: limits.log_lines.saturating_add(1),
-            denials: DENIALS + 1,
-            exhausted: None,
-        };
-        self.limits.refused = false;
+    /// Begins a call in a session that has used this much: all budgets of a call are whole.
+    pub fn arm(&mut self, spent: Spent) {
+        self.budget = Budget::new(spent);
+        self.limits.refused = None;
+        self.panic = None;
+    }
+
+    /// Ends a call that took so long; what the session has used by now.
+    pub fn disarm(&mut self, cpu: Duration, wall: Duration) -> Spent {
+        self.budget.took(cpu, wall);
+        self.budget.spent()
     }
 
     /// What bounds the memory of the instance.
@@ -103,18 +95,36 @@ impl State {
         &mut self.limits
     }
 
-    /// The budget of host calls that the call used up, if it did.
+    /// The budget that the call used up, if it did.
     pub fn exhausted(&self) -> Option<Failure> {
+        self.budget.exhausted(&self.linked.limits)
+    }
+
+    /// What the call was refused of memory or tables, if it was.
+    pub fn refused(&self) -> Option<Failure> {
         let limits = &self.linked.limits;
-        self.budget.exhausted.map(|exhausted| match exhausted {
-            Exhausted::Calls => Failure::HostCalls(limits.host_calls),
-            Exhausted::Bytes => Failure::HostBytes(limits.host_bytes),
+        self.limits.refused.map(|refused| match refused {
+            Refused::Memory => Failure::Memory(limits.memory),
+            Refused::Room => Failure::SharedMemory,
+            Refused::Tables => Failure::Tables(limits.tables),
         })
     }
 
-    /// Whether the call was refused memory.
-    pub fn refused_memory(&self) -> bool {
-        self.limits.refused
+    /// Counts one of what a host function does beside crossing. It comes second, behind [`State::cross`].
+    ///
+    /// # Errors
+    /// A budget is used up: the call traps.
+    pub fn spend(&mut self, what: Spending) -> wasmtime::Result<()> {
+        self.spend_many(what, 1)
+    }
+
+    /// Counts several at once.
+    ///
+    /// # Errors
+    /// As [`State::spend`].
+    pub fn spend_many(&mut self, what: Spending, amount: usize) -> wasmtime::Result<()> {
+        let amount = u64::try_from(amount).unwrap_or(u64::MAX);
+        self.budget.spend(&self.linked.limits, what, amount)
     }
 
     /// Counts one host call that moves this many octets. Every host function begins with it.
@@ -122,18 +132,8 @@ impl State {
     /// # Errors
     /// A budget is used up: the call traps.
     pub fn cross(&mut self, octets: usize) -> wasmtime::Result<()> {
-        let budget = &mut self.budget;
-        let left = budget.bytes.checked_sub(u64::try_from(octets).unwrap_or(u64::MAX));
-        budget.exhausted = match (budget.calls.checked_sub(1), left) {
-            (Some(calls), Some(bytes)) => {
-                budget.calls = calls;
-                budget.bytes = bytes;
-                return Ok(());
-            }
-            (None, _) => Some(Exhausted::Calls),
-            (_, None) => Some(Exhausted::Bytes),
-        };
-        Err(wasmtime::Error::msg("the budget of host calls is used up"))
+        self.spend(Spending::HostCalls)?;
+        self.spend_many(Spending::HostBytes, octets)
     }
 
     /// Counts octets that an answer moves.
@@ -141,45 +141,17 @@ impl State {
     /// # Errors
     /// As [`State::cross`].
     pub fn answer<T>(&mut self, octets: usize, answer: T) -> wasmtime::Result<T> {
-        self.budget.calls = self.budget.calls.saturating_add(1);
-        self.cross(octets).map(|()| answer)
+        self.spend_many(Spending::HostBytes, octets).map(|()| answer)
     }
 
     /// What becomes of one more line that the guest logs.
     pub fn log_line(&mut self) -> LogLine {
-        LogLine::take(&mut self.budget.lines)
+        self.budget.log_line(&self.linked.limits)
     }
 
     /// What becomes of one more line about a denial. A guest that talks much does not hide them.
     pub fn denial_line(&mut self) -> LogLine {
-        LogLine::take(&mut self.budget.denials)
-    }
-}
-
-/// Denials of one call that are logged.
-const DENIALS: u32 = 10;
-
-/// What becomes of a line that a guest brings about in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLine {
-    /// It is logged.
-    Kept,
-    /// It is not, and this is said.
-    FirstDropped,
-    /// It is not.
-    Dropped,
-}
-
-impl LogLine {
-    /// Takes one of those that are left, the last of which only says that there are more.
-    fn take(left: &mut u32) -> LogLine {
-        let line = match *left {
-            0 => LogLine::Dropped,
-            1 => LogLine::FirstDropped,
-            _ => LogLine::Kept,
-        };
-        *left = left.saturating_sub(1);
-        line
+        self.budget.denial_line()
     }
 }
 
@@ -189,30 +161,68 @@ impl fmt::Debug for State {
     }
 }
 
-/// The memory of one instance: the sum over all its memories, which wasmtime's own limits do not take.
+/// The memory of one instance, and its tables: the sums over all of them, which wasmtime's own limits do not take.
 struct MemoryLimit {
     cap: u64,
     used: u64,
     seat: Arc<Seat>,
     /// What the seat already counts.
     reserved: u64,
-    refused: bool,
+    /// Elements of tables that there may be, and that there are.
+    table_cap: u64,
+    elements: u64,
+    /// What was refused last.
+    refused: Option<Refused>,
+}
+
+/// What an instance could not have.
+#[derive(Clone, Copy, Debug)]
+enum Refused {
+    /// Memory beyond its own cap.
+    Memory,
+    /// Memory beyond what all instances may have together.
+    Room,
+    /// Elements of tables.
+    Tables,
 }
 
 impl ResourceLimiter for MemoryLimit {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let more = u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX);
         let after = self.used.saturating_add(more);
-        let granted = after <= self.cap && (after <= self.reserved || self.seat.grow(more));
+        if after > self.cap {
+            self.refused = Some(Refused::Memory);
+        } else if after > self.reserved && !self.seat.grow(more) {
+            self.refused = Some(Refused::Room);
+        } else {
+            self.used = after;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let more = u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX);
+        let after = self.elements.saturating_add(more);
+        let granted = after <= self.table_cap;
         match granted {
-            true => self.used = after,
-            false => self.refused = true,
+            true => self.elements = after,
+            false => self.refused = Some(Refused::Tables),
         }
         Ok(granted)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= 20_000)
+    // As many as the pool gives a component; without a pool these are what bounds them.
+    fn instances(&self) -> usize {
+        200
+    }
+
+    fn memories(&self) -> usize {
+        4
+    }
+
+    fn tables(&self) -> usize {
+        64
     }
 }
 

@@ -18,6 +18,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// The octets a line keeps of its message, which is our own text but may quote an error.
 const MESSAGE: usize = 1024;
+/// The field that holds what somebody wrote to be read in the log: it keeps as much as a message.
+const TEXT: &str = "text";
 
 /// Turns events into lines and hands them to a sink.
 #[derive(Debug)]
@@ -151,7 +153,7 @@ impl Fields {
 
     fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         let message = field.name() == "message";
-        let mut bounded = Bounded::new(if message { MESSAGE } else { FIELD });
+        let mut bounded = Bounded::new(if message || field.name() == TEXT { MESSAGE } else { FIELD });
         // It fails when the bound is reached, which is what the bound is for.
         let _ = bounded.write_fmt(value);
         if message {

@@ -29,6 +29,7 @@ impl Server {
                 .iter()
                 .find(|counted| (&counted.extension, &counted.listener) == (&row.extension, &row.listener));
             let counted = counted.cloned().unwrap_or_default();
+            let breaker = row.breaker();
             ExtensionStatus {
                 name: row.extension.clone(),
                 listener: row.listener.clone(),
@@ -42,6 +43,9 @@ impl Server {
                 calls: counted.calls,
                 failures: counted.failures,
                 denials: counted.denials,
+                breaker: breaker.position.name().to_owned(),
+                breaker_until: breaker.left.map(|left| observe::timestamp(SystemTime::now() + left)),
+                breaker_opened: breaker.opened,
             }
         });
         let now = SystemTime::now();
@@ -132,7 +136,7 @@ pub(super) fn changes(
         }
     }
     for (name, extension) in &new.config.extensions {
-        let told = |e: &config::Extension| format!("{:?}", (&e.settings, e.limits, e.on_failure));
+        let told = |e: &config::Extension| format!("{:?}", (&e.settings, e.limits, &e.on_failure, e.breaker));
         if old.extensions.get(name).is_some_and(|before| told(before) != told(extension)) {
             lines.push(format!("extension {name}: settings changed"));
         }

@@ -259,4 +259,31 @@ pub struct Remembered {
     pub message: BTreeMap<String, Vec<u8>>,
     /// Which of its keywords the session is shown otherwise than declared: none hides, else the parameters.
     pub keywords: BTreeMap<String, Option<Option<String>>>,
+    /// What it used of the session's budgets; only said where it is handed over, from one generation to the next.
+    pub spent: Spent,
+}
+
+/// What one extension used of its budgets in one session. The session carries it and looks at none of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// CPU time.
+    pub cpu: Duration,
+    /// Time as a clock on the wall sees it.
+    pub wall: Duration,
+    /// Lines logged.
+    pub log_lines: u64,
+    /// Octets that crossed.
+    pub host_bytes: u64,
+    /// Host calls.
+    pub host_calls: u64,
+    /// Changes staged.
+    pub edits: u64,
+    /// Streams opened.
+    pub handles: u64,
+    /// Operations on the store.
+    pub kv: u64,
+    /// Questions of the DNS.
+    pub dns: u64,
+    /// Requests.
+    pub http: u64,
 }

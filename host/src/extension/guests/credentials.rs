@@ -49,7 +49,7 @@ impl Guests {
             Ok(settled) => settled,
             Err(failure) => {
                 note_failure(linked, facts, Hook::Authenticate, &failure);
-                return match linked.on_failure {
+                return match linked.on_failure.at(Hook::Authenticate.name()) {
                     // The command must be answered, and nobody else speaks this mechanism.
                     OnFailure::Tempfail | OnFailure::Skip => Exchange::Later,
                     OnFailure::Reject => Exchange::Failure(None),
@@ -100,7 +100,7 @@ impl Guests {
                 }
                 Err(failure) => {
                     note_failure(linked, facts, Hook::Verify, &failure);
-                    match linked.on_failure {
+                    match linked.on_failure.at(Hook::Verify.name()) {
                         OnFailure::Skip => {}
                         OnFailure::Reject => return Judged::No,
                         // A judgement has no words of its own to close with.

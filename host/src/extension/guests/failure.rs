@@ -1,12 +1,14 @@
 //! What the log, the counters and the peer hear of a call that failed, or of a verdict that was not granted.
 
 use crate::config::OnFailure;
+use crate::extension::breaker::{Change, Pass};
 use crate::extension::call::Failure;
 use crate::extension::interface::Hook;
 use crate::extension::load::Linked;
 use crate::extension::verdict::{Ruled, Verdict};
 use crate::session::facts::Facts;
 use pillarbox_smtp::reply;
+use tokio::time::Instant;
 
 /// A verdict outside the grant was taken as `next`.
 pub(super) fn note_outside(linked: &Linked, facts: &Facts, hook: Hook, ruled: &Ruled) {
@@ -28,7 +30,7 @@ pub(super) fn note_outside(linked: &Linked, facts: &Facts, hook: Hook, ruled: &R
 pub(super) fn failed(linked: &Linked, facts: &Facts, hook: Hook, failure: &Failure) -> Verdict {
     note_failure(linked, facts, hook, failure);
     let at_connect = hook == Hook::Connect;
-    match linked.on_failure {
+    match linked.on_failure.at(hook.name()) {
         OnFailure::Skip => Verdict::Next,
         OnFailure::Tempfail if at_connect => Verdict::Refuse(reply::extension_failed_at_connect()),
         OnFailure::Tempfail => Verdict::Refuse(reply::extension_failed()),
@@ -38,9 +40,14 @@ pub(super) fn failed(linked: &Linked, facts: &Facts, hook: Hook, failure: &Failu
     }
 }
 
-/// Logs and counts it.
+/// Logs and counts it. What the breaker spares is only counted: the log has a line where it opened.
 pub(super) fn note_failure(linked: &Linked, facts: &Facts, hook: Hook, failure: &Failure) {
     linked.counters.failed(failure.kind());
+    let (panic, frames) = match failure {
+        Failure::Breaker => return,
+        Failure::Trap { panic, frames, .. } => (panic.as_ref(), Some(frames).filter(|frames| !frames.is_empty())),
+        _ => (None, None),
+    };
     let (extension, listener) = (&*linked.name, &*linked.listener);
     let error = failure.to_string();
     tracing::error!(
@@ -50,6 +57,28 @@ pub(super) fn note_failure(linked: &Linked, facts: &Facts, hook: Hook, failure: 
         hook = hook.name(),
         kind = failure.kind(),
         error = &*error,
+        panic = panic.map(|panic| &*panic.message),
+        at = panic.map(|panic| &*panic.at),
+        frames = frames.map(ToString::to_string),
         "extension failed"
     );
+}
+
+/// Tells the breaker how a call went, and the log what that changed.
+pub(super) fn note_pass(linked: &Linked, pass: Pass, failure: Option<&Failure>) {
+    let change = match failure {
+        None => pass.succeeded(Instant::now()),
+        Some(failure) if failure.is_its_own() => pass.failed(Instant::now()),
+        // It says nothing of the extension.
+        Some(_) => None,
+    };
+    let (extension, listener) = (&*linked.name, &*linked.listener);
+    match change {
+        None => {}
+        Some(Change::Opened(pause)) => {
+            let pause = format!("{pause:.1?}");
+            tracing::warn!(extension, listener, pause, "extension keeps failing, it is left alone");
+        }
+        Some(Change::Closed) => tracing::info!(extension, listener, "extension works again"),
+    }
 }

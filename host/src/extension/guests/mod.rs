@@ -7,6 +7,7 @@ mod credentials;
 mod failure;
 
 use super::bindings::pillarbox::extension::types;
+use super::breaker::Pass;
 use super::call::{Call, Failure, Outcome, Returned};
 use super::instance::Instance;
 use super::interface::Hook;
@@ -19,9 +20,9 @@ use crate::session::context::Stage;
 use crate::session::facts::{Facts, Login};
 use crate::session::policy::{
     self, Answer, Asking, ClientChange, Credentials, Exchange, Extensions, Judged, Memory, Offers, Policy, Question,
-    Remembered, Ruling, Standing,
+    Remembered, Ruling, Spent, Standing,
 };
-use failure::{failed, note_outside};
+use failure::{failed, note_outside, note_pass};
 use pillarbox_smtp::{Parameter, reply};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,13 +50,16 @@ struct Pending {
 struct Chair {
     instance: Option<Ticket>,
     remembered: Arc<Remembered>,
+    /// What it used of the session's budgets, whatever becomes of its instances.
+    spent: Spent,
 }
 
 impl Extensions for Arc<Roster> {
     fn open(&self, mut memory: Memory) -> Box<dyn Policy> {
-        let chair = |entry: &Arc<Entry>| Chair {
-            remembered: memory.remove(&entry.linked.name).map(Arc::new).unwrap_or_default(),
-            ..Chair::default()
+        let chair = |entry: &Arc<Entry>| {
+            let mut remembered = memory.remove(&entry.linked.name).unwrap_or_default();
+            let spent = std::mem::take(&mut remembered.spent);
+            Chair { instance: None, remembered: Arc::new(remembered), spent }
         };
         let chairs = self.entries.iter().map(chair).collect();
         Box::new(Guests { roster: self.clone(), chairs, pending: None })
@@ -144,7 +148,10 @@ impl Policy for Guests {
 
     fn forget(&mut self) {
         self.pending = None;
-        self.chairs.fill_with(Chair::default);
+        // Another client is no new session: what was used is used.
+        for chair in &mut self.chairs {
+            *chair = Chair { spent: chair.spent, ..Chair::default() };
+        }
     }
 
     fn forget_message(&mut self) {
@@ -170,7 +177,9 @@ impl Policy for Guests {
     }
 
     fn remembered(&mut self) -> Memory {
-        let named = |(entry, chair): (&Arc<Entry>, &Chair)| (entry.linked.name.clone(), (*chair.remembered).clone());
+        let named = |(entry, chair): (&Arc<Entry>, &Chair)| {
+            (entry.linked.name.clone(), Remembered { spent: chair.spent, ..(*chair.remembered).clone() })
+        };
         self.roster.entries.iter().zip(&self.chairs).map(named).collect()
     }
 }
@@ -285,7 +294,25 @@ impl Guests {
         call: Call<'_>,
         facts: &Arc<Facts>,
     ) -> Result<Settled, Failure> {
+        let pass = linked.breaker.admit(Instant::now()).ok_or(Failure::Breaker)?;
         linked.counters.called();
+        let made = self.make(index, linked, call, facts).await;
+        match made {
+            Ok((instance, outcome)) => Ok(Settled { instance, outcome, linked: linked.clone(), pass }),
+            Err(failure) => {
+                note_pass(linked, pass, Some(&failure));
+                Err(failure)
+            }
+        }
+    }
+
+    async fn make(
+        &mut self,
+        index: usize,
+        linked: &Arc<Linked>,
+        call: Call<'_>,
+        facts: &Arc<Facts>,
+    ) -> Result<(Instance, Outcome), Failure> {
         let Some(chair) = self.chairs.get_mut(index) else {
             return Err(Failure::Start("no such extension".to_owned()));
         };
@@ -293,10 +320,9 @@ impl Guests {
         let deadline = Instant::now() + linked.limits.wall;
         let instance = match chair.instance.take().and_then(Ticket::redeem) {
             Some(instance) => instance,
-            None => Instance::start(linked, &self.roster.rack, None, deadline).await?,
+            None => Instance::start(linked, &self.roster.rack, None, deadline, &mut chair.spent).await?,
         };
-        let (instance, outcome) = instance.call(call, facts.clone(), chair.remembered.clone(), deadline).await?;
-        Ok(Settled { instance, outcome })
+        instance.call(call, facts.clone(), chair.remembered.clone(), deadline, &mut chair.spent).await
     }
 }
 
@@ -304,6 +330,8 @@ impl Guests {
 struct Settled {
     instance: Instance,
     outcome: Outcome,
+    linked: Arc<Linked>,
+    pass: Pass,
 }
 
 /// What a usable answer leaves to be applied.
@@ -317,12 +345,14 @@ impl Settled {
     /// Looks at the answer; one that cannot be used takes the instance and all it staged with it.
     fn judge<T>(self, judge: impl FnOnce(Returned) -> Result<T, Failure>) -> Result<(T, Settlement), Failure> {
         let Outcome { returned, staged, remembered } = self.outcome;
-        let judged = judge(returned)?;
-        Ok((judged, Settlement { instance: self.instance, staged, remembered }))
+        let judged = judge(returned);
+        note_pass(&self.linked, self.pass, judged.as_ref().err());
+        Ok((judged?, Settlement { instance: self.instance, staged, remembered }))
     }
 
     /// For hooks that only inform.
     fn settle(self) -> Settlement {
+        note_pass(&self.linked, self.pass, None);
         let Outcome { staged, remembered, .. } = self.outcome;
         Settlement { instance: self.instance, staged, remembered }
     }
@@ -334,7 +364,8 @@ impl Settlement {
         let Settlement { instance, staged, remembered } = self;
         let name = guests.roster.entries.get(index).map(|entry| entry.linked.name.clone());
         if let Some(chair) = guests.chairs.get_mut(index) {
-            *chair = Chair { instance: Some(guests.roster.rack.put(instance)), remembered };
+            chair.instance = Some(guests.roster.rack.put(instance));
+            chair.remembered = remembered;
         }
         match (name, staged.is_empty()) {
             (Some(name), false) => Arc::make_mut(facts).apply(staged, &name, stage),

@@ -1,6 +1,6 @@
 //! `context-read` and `context-write`: the names the grant covers, own staged changes included.
 
-use crate::config::Capability;
+use crate::config::{Capability, Spending};
 use crate::extension::bindings::pillarbox::extension::types::{Entry, Error, Scope};
 use crate::extension::bindings::pillarbox::extension::{context_read, context_write};
 use crate::extension::state::State;
@@ -39,6 +39,7 @@ impl context_write::Host for State {
 
     fn set_all(&mut self, scope: Scope, entries: Vec<Entry>) -> wasmtime::Result<Result<(), Error>> {
         self.cross(entries.iter().map(|entry| entry.name.len() + entry.value.len()).sum())?;
+        self.spend_many(Spending::Edit, entries.len())?;
         let scope = scope.into();
         if let Some(entry) = entries.iter().find(|entry| !context::is_name(&entry.name)) {
             return Ok(Err(Error::Invalid(format!("`{}`: {}", crate::observe::clip(&entry.name), ContextError::Name))));
@@ -71,6 +72,7 @@ impl context_write::Host for State {
 
     fn unset(&mut self, scope: Scope, name: String) -> wasmtime::Result<Result<(), Error>> {
         self.cross(name.len())?;
+        self.spend(Spending::Edit)?;
         let scope = scope.into();
         if !self.linked.grant.writes(scope, &name) {
             return Ok(self.deny(Capability::ContextWrite, &name));

@@ -1,6 +1,6 @@
 //! `identity`: changing who the client is. Only staged here; `session` applies it with the answer.
 
-use crate::config::Capability;
+use crate::config::{Capability, Spending};
 use crate::extension::bindings::pillarbox::extension::identity::{Field, Host, HostName};
 use crate::extension::bindings::pillarbox::extension::types::Error;
 use crate::extension::interface::Hook;
@@ -20,6 +20,7 @@ impl State {
         identity: impl FnOnce() -> Result<Identity, Error>,
     ) -> wasmtime::Result<Result<(), Error>> {
         self.cross(octets)?;
+        self.spend(Spending::Edit)?;
         if !self.settable_field(field) {
             return Ok(self.deny(Capability::Identity, field));
         }

@@ -16,8 +16,9 @@ mod state;
 pub use denied::Denied;
 
 use super::bindings::pillarbox::extension::types::{self, Error};
+use super::budget::LogLine;
 use super::interface::Hook;
-use super::state::{LogLine, Moment, State};
+use super::state::{Moment, State};
 use crate::config::Capability;
 use crate::session::context::Scope;
 use crate::session::facts::Facts;
@@ -66,7 +67,7 @@ impl State {
                 let what = crate::observe::clip(what);
                 tracing::warn!(session, extension, listener, capability, what = &*what, "denied");
             }
-            LogLine::FirstDropped => {
+            LogLine::FirstDropped(_) => {
                 tracing::warn!(session, extension, listener, "more denials, those of this call are counted only");
             }
             LogLine::Dropped => {}

@@ -14,7 +14,7 @@
 //! - [`listener`]: sockets, and who is let in. [`extension`]: guests. [`control`]: the socket for orders.
 //! - [`session`]: one connection. [`delivery`]: messages on their way out.
 //! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes. [`auth`]: users and their passwords.
-//!   [`dns`]: names of clients.
+//!   [`dns`]: names of clients. [`kv`]: values that outlive sessions. [`table`]: files that keys are looked up in.
 //! - [`config`]: what the operator wrote. [`observe`]: the log and the counters.
 //! - `pillarbox_smtp`, `pillarbox_sasl` and `pillarbox_proxy`: the protocols, each a crate of its own.
 
@@ -27,11 +27,13 @@ pub mod control;
 pub mod delivery;
 pub mod dns;
 pub mod extension;
+pub mod kv;
 pub mod listener;
 pub mod observe;
 pub mod report;
 pub mod run;
 pub mod session;
 pub mod spool;
+pub mod table;
 pub mod tls;
 pub mod user;

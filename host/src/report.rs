@@ -2,7 +2,7 @@
 
 use crate::cli::{CheckArgs, Peer};
 use crate::config::{Config, Explained, Instances, Listener, Place, Provenance, Target};
-use crate::extension::{Inspection, Row, Runtime};
+use crate::extension::{Inspection, Row, Runtime, Services};
 use crate::observe::Counters;
 use crate::run::{self, Prepared};
 use anyhow::{Context, anyhow};
@@ -20,7 +20,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub async fn check(args: &CheckArgs) -> Result<String, Failure> {
     let choice = args.config.choose();
     let runtime = runtime(run::read(&choice)?.server.instances)?;
-    let prepared = run::prepare(&choice, &runtime).await?;
+    let prepared = run::prepare(&choice, &runtime, &Services::default()).await?;
     match args.peer {
         None => Ok(summary(&prepared)),
         Some(peer) => holding(&prepared.config, peer, args.listener.as_deref()),

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::Problem;
 use super::reader::{Table, Value};
-use super::value::{parse_context_pattern, parse_header_pattern, parse_identity, parse_mechanism};
+use super::value::{parse_context_pattern, parse_namespace, parse_header_pattern, parse_identity, parse_mechanism};
 use super::words::suggest;
 
 /// What an extension is granted on a listener. What is not here is not granted.
@@ -39,6 +39,13 @@ pub enum Granted {
         connection: Vec<String>,
         /// In the message context.
         message: Vec<String>,
+    },
+    /// For `kv`.
+    Namespaces {
+        /// Prefixes of keys, each with `/` at its end. None lies in another.
+        namespaces: Vec<String>,
+        /// Octets of keys and values that each may hold after a write.
+        quota: u64,
     },
 }
 
@@ -140,7 +147,16 @@ impl Capability {
         use Capability::*;
         matches!(
             self,
-            Session | Identity | ContextRead | ContextWrite | Authentication | Credentials | EnvelopeRead | MessageRead
+            Session
+                | Identity
+                | ContextRead
+                | ContextWrite
+                | Authentication
+                | Credentials
+                | EnvelopeRead
+                | MessageRead
+                | Table
+                | Kv
         )
     }
 }
@@ -152,8 +168,8 @@ impl fmt::Display for Capability {
 }
 
 impl Grant {
-    /// `grant` of an extension's use on a listener.
-    pub(super) fn read(table: Table<'_>) -> Grant {
+    /// `grant` of an extension's use on a listener. `tables` are the names of those that are defined.
+    pub(super) fn read(table: Table<'_>, tables: &[String]) -> Grant {
         let mut entries = BTreeMap::new();
         let (mut login, mut authentication) = (None, false);
         for value in table.entries() {
@@ -161,7 +177,7 @@ impl Grant {
                 note_unknown_capability(value);
                 continue;
             };
-            let granted = Granted::read(capability, value);
+            let granted = Granted::read(capability, value, tables);
             // One that was written wrongly was meant to be there.
             authentication |= capability == Capability::Authentication && granted != Some(Granted::Denied);
             let Some(granted) = granted else {
@@ -207,7 +223,7 @@ const SESSION_FIELDS: [&str; 7] = ["listener", "peer", "client", "destination", 
 const IDENTITY_FIELDS: [&str; 8] = ["addr", "port", "name", "helo", "proto", "login", "destaddr", "destport"];
 
 impl Granted {
-    fn read(capability: Capability, value: Value<'_>) -> Option<Granted> {
+    fn read(capability: Capability, value: Value<'_>, tables: &[String]) -> Option<Granted> {
         match value.raw {
             DeValue::Boolean(false) => return Some(Granted::Denied),
             _ if !capability.served() => {
@@ -216,6 +232,7 @@ impl Granted {
                 value.note(Problem::at(value.place, message).help(help));
                 return None;
             }
+            _ if capability == Capability::Kv => return Granted::read_namespaces(value),
             DeValue::Boolean(true) => return Some(Granted::All),
             _ => {}
         }
@@ -225,6 +242,7 @@ impl Granted {
             Capability::Authentication => named(value)?.each(|item| item.parsed(parse_identity)),
             Capability::Credentials => named(value)?.each(|item| item.parsed(parse_mechanism)),
             Capability::MessageRead => named(value)?.each(|item| item.parsed(parse_header_pattern)),
+            Capability::Table => named(value)?.each(|item| table_name(item, tables)),
             Capability::ContextRead | Capability::ContextWrite => return Granted::read_scoped(value),
             // The others are granted whole or not at all.
             _ => value.mistyped("`true` or `false`"),
@@ -246,9 +264,59 @@ impl Granted {
         Some(Granted::Scoped { connection: connection?, message: message? })
     }
 
+    /// Namespaces, or a table with them and their quota. `true` would be the keys of every other extension as well.
+    fn read_namespaces(value: Value<'_>) -> Option<Granted> {
+        let (namespaces, quota) = match value.raw {
+            DeValue::Boolean(_) => {
+                let problem = Problem::at(value.place, "`kv` is granted by namespace, never as a whole");
+                value.note(problem.help("name what its keys begin with, as in `grant.kv = [\"greylist/\"]`"));
+                return None;
+            }
+            DeValue::Table(_) => {
+                let mut table = value.table()?;
+                let namespaces = table.require("namespaces", "[\"greylist/\"]");
+                let quota = table.take("quota").map_or(Some(QUOTA), |value| value.size(1024..=1 << 40));
+                table.finish();
+                (namespaces?, quota?)
+            }
+            DeValue::Array(_) | DeValue::String(_) => (value, QUOTA),
+            _ => return value.mistyped("`false`, a list of namespaces or a table with `namespaces` and `quota`"),
+        };
+        if matches!(namespaces.raw, DeValue::Array(items) if items.is_empty()) {
+            let help = format!("name what its keys begin with, or write `grant.{} = false`", Capability::Kv);
+            namespaces.note(Problem::at(namespaces.place, "without a namespace there is no key").help(help));
+        }
+        let items = namespaces.each(|item| Some((item, item.parsed(parse_namespace)?)))?;
+        for (index, (item, name)) in items.iter().enumerate() {
+            let others = items.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, (_, other))| other);
+            let mut around = others.filter(|other| name.starts_with(other.as_str()));
+            if let Some(other) = around.next().filter(|other| *other != name || index > 0) {
+                item.note(Problem::at(item.place, format!("`{name}` lies in `{other}`, which is granted already")));
+            }
+        }
+        let namespaces = items.into_iter().map(|(_, name)| name).collect();
+        Some(Granted::Namespaces { namespaces, quota })
+    }
+
     fn names(&self, name: &str) -> bool {
         matches!(self, Granted::Names(names) if names.iter().any(|granted| granted == name))
     }
+}
+
+/// What a namespace may hold where nothing is said of it.
+const QUOTA: u64 = 16 << 20;
+
+fn table_name(item: Value<'_>, tables: &[String]) -> Option<String> {
+    let name = item.text()?;
+    if tables.iter().any(|table| table == name) {
+        return Some(name.to_owned());
+    }
+    let help = match tables {
+        [] => format!("add\n[table.{name}]\nfile = \"{name}.txt\""),
+        _ => suggest(name, &tables.iter().map(String::as_str).collect::<Vec<_>>(), "there are"),
+    };
+    item.note(Problem::at(item.place, format!("there is no table `{name}`")).help(help));
+    None
 }
 
 /// The value, if it is the list that it must be now that it is neither `true` nor `false`.

@@ -12,6 +12,7 @@ use super::explain::Written;
 use super::protocol::{read_esmtp, read_protocol};
 use super::reader::{Table, Value};
 use super::rules::RulesPart;
+use super::uses::Defined;
 use super::value::{Mistake, check_placeholders, is_name, parse_address, parse_network};
 use super::{Auth, ClientName, Limits, LimitsPart, Place, Problem, Proxy, Relay, RelayPart, Rules, Tls, Use};
 
@@ -104,11 +105,11 @@ pub struct PeerBlock {
 pub(super) type Addresses<'a> = Vec<(SocketAddr, &'a str)>;
 
 impl Listener {
-    /// `[listener.NAME]`, from the value under NAME. `extensions` are the names of those that are defined.
+    /// `[listener.NAME]`, from the value under NAME. `defined` is what it can name.
     pub(super) fn read<'a>(
         value: Value<'a>,
         hostname: &str,
-        extensions: &[&str],
+        defined: &Defined,
         addresses: &mut Addresses<'a>,
     ) -> Option<Listener> {
         check_name("a listener", value);
@@ -126,7 +127,7 @@ impl Listener {
         let mut written = Written::default();
         written.note(None, &own);
         let peers = table.take("peer").map(|value| read_peers(value, &mut written)).unwrap_or_default();
-        let uses = table.take("extension").and_then(|value| value.each(|item| Use::read(item, extensions)));
+        let uses = table.take("extension").and_then(|value| value.each(|item| Use::read(item, defined)));
         let stray_newlines = table.take("stray-newlines").and_then(|value| {
             value.choice(&[("refuse", StrayNewlines::Refuse), ("normalize", StrayNewlines::Normalize)])
         });

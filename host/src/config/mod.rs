@@ -21,6 +21,7 @@ mod reader;
 mod route;
 mod rules;
 mod server;
+mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -44,6 +45,7 @@ pub use problem::{Place, Problem, Problems, Source};
 pub use route::{MaildirPath, Route, Target};
 pub use rules::{Relay, RelayPart, Rules};
 pub use server::{Instances, Level, Log, LogFormat, Server};
+pub use table::{TableFile, TableType};
 pub use tls::{Certificate, Tls, TlsClients, TlsMode};
 pub use uses::{Trust, Use, Verdicts};
 
@@ -54,8 +56,9 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use listener::Addresses;
-use reader::{Reading, Table};
+use reader::{Reading, Table, Value};
 use route::read_routes;
+use uses::Defined;
 use value::show_size;
 
 /// One configuration, checked.
@@ -73,6 +76,8 @@ pub struct Config {
     pub listeners: BTreeMap<String, Arc<Listener>>,
     /// `[extension.NAME]`, by name.
     pub extensions: BTreeMap<String, Arc<Extension>>,
+    /// `[table.NAME]`, by name.
+    pub tables: BTreeMap<String, TableFile>,
     /// `[[route]]`, in order: the first that matches wins.
     pub routes: Arc<[Route]>,
 }
@@ -125,7 +130,11 @@ impl Config {
         let dns = Dns::read(&mut root);
         let extensions = root.take("extension").map(|value| value.named_tables("[extension.NAME]")).unwrap_or_default();
         // One that is defined wrongly is defined all the same: who uses it makes no second mistake.
-        let defined = extensions.iter().map(|value| value.name).collect::<Vec<_>>();
+        let names = |values: &[Value<'_>]| values.iter().map(|value| value.name.to_owned()).collect::<Vec<_>>();
+        let tables = root.take("table").map(|value| value.named_tables("[table.NAME]")).unwrap_or_default();
+        let defined = Defined { extensions: names(&extensions), tables: names(&tables) };
+        let tables = tables.into_iter().filter_map(TableFile::read);
+        let tables = tables.map(|table| (table.name.clone(), table)).collect();
         let extensions = extensions.into_iter().filter_map(Extension::read);
         let extensions = extensions.map(|extension| (extension.name.clone(), Arc::new(extension))).collect();
         if let Some(server) = &server {
@@ -152,6 +161,7 @@ impl Config {
             dns,
             listeners,
             extensions,
+            tables,
             routes: routes.into(),
         })
     }

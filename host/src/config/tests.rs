@@ -148,10 +148,13 @@ peer."10.0.0.0/8" = { zzzzzzzzzzzz = 1 }
 zzzzzzzzzzzz = 1
 grant.zzzzzzzzzzzz = true
 grant.context-read.zzzzzzzzzzzz = 1
+grant.kv.zzzzzzzzzzzz = 1
 limits.zzzzzzzzzzzz = 1
 [extension.x]
 zzzzzzzzzzzz = 1
 limits.zzzzzzzzzzzz = 1
+[table.t]
+zzzzzzzzzzzz = 1
 [[route]]
 zzzzzzzzzzzz = 1
 "#;
@@ -281,7 +284,19 @@ fn values_are_resolved() {
     let message_only = Granted::Scoped { connection: Vec::new(), message: vec!["greylist_*".to_owned()] };
     assert_eq!(greylist.grant.entry(Capability::ContextWrite), Some(&message_only));
 
+    assert_eq!(greylist.grant.entry(Capability::Table), Some(&Granted::Names(vec!["exempt".to_owned()])));
+
     let xclient = &edge.extensions[1];
+    let namespaces = vec!["greylist/".to_owned(), "a.b/c_d/".to_owned()];
+    let granted = [Capability::Kv, Capability::Table].map(|capability| xclient.grant.entry(capability).unwrap());
+    assert_eq!(granted, [&Granted::Namespaces { namespaces, quota: 1 << 20 }, &Granted::All]);
+    let tables = config.tables.values().map(|table| (&*table.name, table.file.to_str().unwrap(), table.kind));
+    let expected = [
+        ("blocked", "/etc/blocked", TableType::Hash),
+        ("exempt", "/etc/pillarbox/tables/exempt", TableType::Cidr),
+        ("words", "/etc/pillarbox/words", TableType::Pattern),
+    ];
+    assert_eq!(tables.collect::<Vec<_>>(), expected);
     let peers = xclient.peers.iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(peers, ["10.0.0.0/8", "192.0.2.0/24", "2001:db8::1/128"]);
     let text = &config.source.text;

@@ -29,6 +29,15 @@ pub struct Use {
     pub limits: ExtensionLimitsPart,
 }
 
+/// What an entry can name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Defined {
+    /// `[extension.NAME]`
+    pub(super) extensions: Vec<String>,
+    /// `[table.NAME]`
+    pub(super) tables: Vec<String>,
+}
+
 /// Who keeps the right to an extension's verbs when the client changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
@@ -71,15 +80,15 @@ impl Default for Verdicts {
 }
 
 impl Use {
-    /// An item of `[[listener.NAME.extension]]`. `extensions` are the names of those that are defined.
-    pub(super) fn read(value: Value<'_>, extensions: &[&str]) -> Option<Use> {
+    /// An item of `[[listener.NAME.extension]]`. `defined` is what it can name.
+    pub(super) fn read(value: Value<'_>, defined: &Defined) -> Option<Use> {
         let mut table = value.table()?;
         let name = table.require("use", "\"xclient\"");
-        let extension = name.and_then(|name| read_name(name, extensions));
+        let extension = name.and_then(|name| read_name(name, &defined.extensions));
         let peers = table.take("peers");
         let networks = peers.and_then(read_networks);
         let trust = table.take("trust").and_then(|value| value.choice(&TRUST));
-        let grant = table.table("grant").map(Grant::read).unwrap_or_default();
+        let grant = table.table("grant").map(|grant| Grant::read(grant, &defined.tables)).unwrap_or_default();
         let verdicts = table.take("verdict").and_then(Verdicts::read);
         let limits = table.table("limits").map(ExtensionLimitsPart::read).unwrap_or_default();
         table.finish();
@@ -96,9 +105,9 @@ impl Use {
     }
 }
 
-fn read_name(value: Value<'_>, extensions: &[&str]) -> Option<String> {
+fn read_name(value: Value<'_>, extensions: &[String]) -> Option<String> {
     let name = value.text()?;
-    if extensions.contains(&name) {
+    if extensions.iter().any(|extension| extension == name) {
         return Some(name.to_owned());
     }
     let help = if STOCK.contains(&name) {
@@ -106,7 +115,7 @@ fn read_name(value: Value<'_>, extensions: &[&str]) -> Option<String> {
     } else if extensions.is_empty() {
         format!("add\n[extension.{name}]\ncomponent = \"{name}.wasm\"")
     } else {
-        suggest(name, extensions, "there are")
+        suggest(name, &extensions.iter().map(String::as_str).collect::<Vec<_>>(), "there are")
     };
     value.note(Problem::at(value.place, format!("there is no extension `{name}`")).help(help));
     None

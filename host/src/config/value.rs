@@ -254,6 +254,23 @@ pub(super) fn parse_header_pattern(text: &str) -> Result<String, Mistake> {
     })
 }
 
+/// What keys of a store begin with: `NAME/`, or several of them.
+pub(super) fn parse_namespace(text: &str) -> Result<String, Mistake> {
+    const LONGEST: usize = 128;
+    let sound = |text: &str| {
+        let names = text.strip_suffix('/').map(|names| names.split('/').all(is_context_name));
+        names.unwrap_or_default() && text.len() <= LONGEST
+    };
+    if sound(text) {
+        return Ok(text.to_owned());
+    }
+    let mistake = Mistake::new(format!("`{text}` is no namespace"));
+    Err(match Some(format!("{text}/")).filter(|meant| sound(meant)) {
+        Some(meant) => mistake.help(format!("did you mean `{meant}`?")),
+        None => mistake.help("write a name of letters, digits, `_`, `.`, `-` with `/` behind it, as in \"greylist/\""),
+    })
+}
+
 /// Who may be said to be authenticated: the user's name, whole.
 pub(super) fn parse_identity(text: &str) -> Result<String, Mistake> {
     if text.is_empty() || text.chars().any(char::is_control) {

@@ -7,6 +7,8 @@ wasmtime::component::bindgen!({
     imports: {
         // These wait for the disk.
         "pillarbox:extension/message-read": async | trappable,
+        // These wait for the store.
+        "pillarbox:extension/kv": async | trappable,
         // A host function answers errors as values; what traps is a used-up budget.
         default: trappable,
     },

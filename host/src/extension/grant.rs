@@ -1,6 +1,7 @@
 //! One immutable grant: what one extension may do on one listener. Host functions ask it first, before any effect.
 
 use crate::config::{self, Capability, Granted, Verdicts};
+use crate::kv::Space;
 use crate::session::context::{Scope, covers_writing, matches};
 
 /// What a host function may do.
@@ -42,7 +43,7 @@ impl Grant {
         match self.entries.entry(capability) {
             Some(Granted::All) => true,
             Some(Granted::Names(names)) => names.iter().any(|name| name == field),
-            Some(Granted::Scoped { .. } | Granted::Denied) | None => false,
+            Some(Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => false,
         }
     }
 
@@ -61,7 +62,7 @@ impl Grant {
         match self.entries.entry(Capability::Authentication) {
             Some(Granted::All) => true,
             Some(Granted::Names(names)) => names.iter().any(|name| name == user),
-            Some(Granted::Scoped { .. } | Granted::Denied) | None => false,
+            Some(Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => false,
         }
     }
 
@@ -70,7 +71,7 @@ impl Grant {
         match self.entries.entry(Capability::Credentials) {
             Some(Granted::All) => true,
             Some(Granted::Names(names)) => names.iter().any(|name| name == mechanism),
-            Some(Granted::Scoped { .. } | Granted::Denied) | None => false,
+            Some(Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => false,
         }
     }
 
@@ -78,7 +79,7 @@ impl Grant {
     pub fn names(&self, capability: Capability) -> &[String] {
         match self.entries.entry(capability) {
             Some(Granted::Names(names)) => names,
-            Some(Granted::All | Granted::Scoped { .. } | Granted::Denied) | None => &[],
+            Some(Granted::All | Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => &[],
         }
     }
 
@@ -90,7 +91,7 @@ impl Grant {
                 let name = name.to_ascii_lowercase();
                 patterns.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), &name))
             }
-            Some(Granted::Scoped { .. } | Granted::Denied) | None => false,
+            Some(Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => false,
         }
     }
 
@@ -99,13 +100,34 @@ impl Grant {
         self.entries.entry(Capability::MessageRead) == Some(&Granted::All)
     }
 
+    /// Whether keys may be looked up in this table.
+    pub fn looks_up(&self, table: &str) -> bool {
+        match self.entries.entry(Capability::Table) {
+            Some(Granted::All) => true,
+            Some(Granted::Names(names)) => names.iter().any(|name| name == table),
+            Some(Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => false,
+        }
+    }
+
+    /// The namespace this key lies in, if it is granted.
+    pub fn space(&self, key: &str) -> Option<Space<'_>> {
+        match self.entries.entry(Capability::Kv) {
+            Some(Granted::Namespaces { namespaces, quota }) => {
+                let name = namespaces.iter().find(|name| key.starts_with(name.as_str()))?;
+                Some(Space { name, quota: *quota })
+            }
+            // There is no grant of all of it.
+            Some(Granted::All | Granted::Names(_) | Granted::Scoped { .. } | Granted::Denied) | None => None,
+        }
+    }
+
     fn patterns(&self, capability: Capability, scope: Scope, covers: impl Fn(&str) -> bool) -> bool {
         let patterns = match (self.entries.entry(capability), scope) {
             (Some(Granted::All), _) => return covers("*"),
             (Some(Granted::Names(patterns)), _)
             | (Some(Granted::Scoped { connection: patterns, .. }), Scope::Connection)
             | (Some(Granted::Scoped { message: patterns, .. }), Scope::Message) => patterns,
-            (Some(Granted::Denied) | None, _) => return false,
+            (Some(Granted::Namespaces { .. } | Granted::Denied) | None, _) => return false,
         };
         patterns.iter().any(|pattern| covers(pattern))
     }
@@ -121,6 +143,9 @@ impl std::fmt::Display for Grant {
                 Granted::All => write!(f, "{capability}")?,
                 Granted::Denied => write!(f, "{capability} denied")?,
                 Granted::Names(names) => write!(f, "{capability} [{}]", names.join(" "))?,
+                Granted::Namespaces { namespaces, quota } => {
+                    write!(f, "{capability} [{}] of {quota} octets", namespaces.join(" "))?;
+                }
                 Granted::Scoped { connection, message } => {
                     write!(f, "{capability} connection [{}] message [{}]", connection.join(" "), message.join(" "))?;
                 }

@@ -54,7 +54,7 @@ impl Needs<'_> {
     }
 
     fn problems(&self, missing: BTreeMap<Capability, String>, declared: &Declared) -> Vec<Problem> {
-        let Needs { compiled, grant, extension, entry, listener } = *self;
+        let Needs { extension, entry, listener, .. } = *self;
         let problem = |(capability, why): (Capability, String)| {
             let message = format!(
                 "extension `{}` needs `{capability}`, which listener `{listener}` does not grant: it {why}",
@@ -62,7 +62,7 @@ impl Needs<'_> {
             );
             let help = match capability.served() {
                 true => {
-                    let value = suggestion(compiled, declared, capability, grant);
+                    let value = suggestion(self, declared, capability);
                     format!("add this line to the entry:\ngrant.{capability} = {value}")
                 }
                 false => format!(
@@ -82,7 +82,8 @@ fn needed_by<'a>(hooks: impl Iterator<Item = &'a Hook>) -> impl Iterator<Item = 
 }
 
 /// The narrowest value that grants what the component uses, as far as its imports and declarations tell.
-fn suggestion(compiled: &Compiled, declared: &Declared, capability: Capability, grant: &Grant) -> String {
+fn suggestion(needs: &Needs<'_>, declared: &Declared, capability: Capability) -> String {
+    let Needs { compiled, grant, extension, .. } = *needs;
     let functions = compiled.capabilities.get(&capability).map(Vec::as_slice).unwrap_or_default();
     let names: Vec<String> = match capability {
         // The functions are the fields; `id` needs none.
@@ -99,6 +100,8 @@ fn suggestion(compiled: &Compiled, declared: &Declared, capability: Capability, 
             let passwords = judges.then_some(["PLAIN", "LOGIN"]).into_iter().flatten().map(str::to_owned);
             passwords.chain(declared.mechanisms.iter().cloned()).collect()
         }
+        // What its keys begin with it alone knows; mostly it is called like the extension.
+        Capability::Kv => vec![format!("{}/", extension.name)],
         _ => Vec::new(),
     };
     match names.is_empty() {

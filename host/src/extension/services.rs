@@ -1,6 +1,14 @@
 //! What guests are served by beyond their session: stores, tables, names, hosts. The process keeps some of it, a
 //! configuration brings the rest; a guest reaches each only through the host functions that ask its grant first.
 
+use crate::kv::Kv;
+use crate::table::Tables;
+
 /// The services of one configuration. Clones share what is behind them.
 #[derive(Clone, Debug, Default)]
-pub struct Services {}
+pub struct Services {
+    /// The store of the process; none where nothing is served.
+    pub kv: Option<Kv>,
+    /// The tables of the configuration.
+    pub tables: Tables,
+}

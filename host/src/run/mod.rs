@@ -5,6 +5,7 @@
 
 mod prepare;
 mod status;
+mod tables;
 mod users;
 
 pub use prepare::{Prepared, Refused, control_socket, prepare, read};
@@ -14,13 +15,15 @@ use crate::cli::ConfigChoice;
 use crate::config::{self, Config, LogFormat};
 use crate::control::{BoxFuture, Control, ControlError, Operator, ReloadStatus, SOCKET, Status};
 use crate::delivery::{self, Routes};
-use crate::extension::{Row, Runtime};
+use crate::extension::{Row, Runtime, Services};
+use crate::kv::{self, Kv};
 use crate::listener::{Accepted, Doors, Serve};
 use crate::observe::{self, Counters, Logging};
 use crate::session::generation::{Generation, Judgement, Post, RecipientName, Routing};
 use crate::session::policy::Asking;
 use crate::session::{self, Arrival, Service};
 use crate::spool::{self, Spool};
+use crate::table::Tables;
 use crate::tls;
 use arc_swap::ArcSwap;
 use prepare::refuse_expired;
@@ -70,6 +73,8 @@ pub struct Server {
     doors: tokio::sync::Mutex<Doors>,
     serving: Mutex<Serving>,
     users_faults: users::Faults,
+    /// What guests reach as long as the process lives.
+    services: Services,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
     started: Instant,
@@ -83,6 +88,7 @@ struct Serving {
     since: BTreeMap<(String, String), u64>,
     tls: BTreeMap<String, tls::Acceptor>,
     users: BTreeMap<PathBuf, users::Shared>,
+    tables: Tables,
     last_reload: Option<ReloadStatus>,
 }
 
@@ -119,6 +125,9 @@ pub async fn serve(choice: ConfigChoice, logging: Option<Logging>) -> Result<(),
         let _ = control.await;
         let _ = delivery.await;
         let _ = watched.await;
+        if let Some(kv) = &server.services.kv {
+            kv.close().await;
+        }
         cut
     };
     tokio::select! {
@@ -142,8 +151,12 @@ impl Server {
         let config = read(&choice)?;
         let runtime = Runtime::new(config.server.instances, counters.clone())
             .map_err(|error| StartError::System("room for extensions", error.into_boxed_dyn_error()))?;
-        let prepared = prepare(&choice, &runtime).await?;
+        let kv = Kv::open(&config.server.state_dir, kv::system_clock());
+        let kv = kv.map_err(|error| StartError::System("thread for the kv store", error.into()))?;
+        let services = Services { kv: Some(kv.clone()), ..Services::default() };
+        let prepared = prepare(&choice, &runtime, &services).await?;
         let spool = Spool::open(&prepared.config.server.state_dir)?;
+        kv.begin();
         let routes = Arc::new(ArcSwap::from_pointee(Routes::new(prepared.config.routes.clone())));
         let generations = watch::Sender::new(Arc::new(Generation::default()));
         let service = Service {
@@ -169,9 +182,11 @@ impl Server {
                 since: BTreeMap::new(),
                 tls: BTreeMap::new(),
                 users: BTreeMap::new(),
+                tables: Tables::default(),
                 last_reload: None,
             }),
             users_faults: users::Faults::default(),
+            services,
             reloading: tokio::sync::Mutex::new(()),
             started: Instant::now(),
         });
@@ -189,7 +204,7 @@ impl Server {
     /// Puts a checked configuration in the place of the one that is served: binds what is new, and publishes all of it
     /// at once.
     async fn publish(&self, prepared: Prepared) -> Result<u64, Refused> {
-        let Prepared { config, loaded, tls, users, names } = prepared;
+        let Prepared { config, loaded, tls, users, tables, names } = prepared;
         let routes = Arc::new(Routes::new(config.routes.clone()));
         let hostname: Arc<str> = config.server.hostname.as_str().into();
         let post = |(name, listener): (&String, &Arc<config::Listener>)| {
@@ -251,14 +266,15 @@ impl Server {
         serving.rows = loaded.rows;
         serving.tls = tls;
         serving.users = users;
+        serving.tables = tables;
         Ok(number)
     }
 
     async fn reload_now(&self) -> Result<String, Refused> {
-        let prepared = prepare(&self.choice, &self.runtime).await?;
-        let (old, old_rows, old_tls) = {
+        let prepared = prepare(&self.choice, &self.runtime, &self.services).await?;
+        let (old, old_rows, old_tls, old_tables) = {
             let serving = self.serving();
-            (serving.config.clone(), serving.rows.clone(), serving.tls.clone())
+            (serving.config.clone(), serving.rows.clone(), serving.tls.clone(), serving.tables.clone())
         };
         if prepared.config.server.state_dir != old.server.state_dir {
             return Err(Refused::Restart("server.state-dir"));
@@ -274,7 +290,8 @@ impl Server {
                 _ => refuse_expired(acceptor)?,
             }
         }
-        let changes = changes(&old, &old_rows, &old_tls, &prepared);
+        let mut changes = changes(&old, &old_rows, &old_tls, &prepared);
+        changes.extend(tables::changes(&old_tables, &prepared.tables));
         let number = self.publish(prepared).await?;
         let what = if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("\n") };
         Ok(format!("generation {number} is served\n{what}"))

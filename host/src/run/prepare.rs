@@ -1,5 +1,6 @@
 //! A configuration with all it names, checked as a whole before any of it is served.
 
+use super::tables;
 use super::users::{self, Shared};
 use crate::cli::ConfigChoice;
 use crate::config::{ClientName, Config, Problem, Problems, Source, TlsMode};
@@ -7,6 +8,7 @@ use crate::control::SOCKET;
 use crate::dns::Resolver;
 use crate::extension::{Loaded, Runtime, Services};
 use crate::listener::BindError;
+use crate::table::Tables;
 use crate::{observe, tls};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -79,19 +81,23 @@ pub struct Prepared {
     pub tls: BTreeMap<String, tls::Acceptor>,
     /// Files of users, by path.
     pub users: BTreeMap<PathBuf, Shared>,
+    /// Tables, by name.
+    pub tables: Tables,
     /// Who is asked for names, where a listener wants them.
     pub names: Option<Arc<Resolver>>,
 }
 
-/// Checks everything `serve` would refuse, without serving.
+/// Checks everything `serve` would refuse, without serving. `lasting` is what outlives the configuration.
 ///
 /// # Errors
 /// What is wrong.
-pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime) -> Result<Prepared, Refused> {
+pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime, lasting: &Services) -> Result<Prepared, Refused> {
     let config = read(choice)?;
     let (tls, mut problems) = load_certificates(&config);
     let (users, users_problems) = users::load(&config);
     problems.extend(users_problems);
+    let (tables, tables_problems) = tables::load(&config).await;
+    problems.extend(tables_problems);
     let names = match names(&config) {
         Ok(names) => names,
         Err(problem) => {
@@ -99,10 +105,11 @@ pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime) -> Result<Prepare
             None
         }
     };
-    let extensions = runtime.load(&config, &Services::default()).await;
+    let services = Services { tables: tables.clone(), ..lasting.clone() };
+    let extensions = runtime.load(&config, &services).await;
     // What is wrong with files and with extensions is said together.
     match extensions {
-        Ok(loaded) if problems.is_empty() => Ok(Prepared { config, loaded, tls, users, names }),
+        Ok(loaded) if problems.is_empty() => Ok(Prepared { config, loaded, tls, users, tables, names }),
         Ok(_) => Err(Problems::new(config.source.clone(), problems).into()),
         Err(found) => {
             let all = found.iter().cloned().chain(problems).collect();

@@ -101,12 +101,6 @@ denied! {
     table as Table {
         lookup(String, String) -> Option<String>;
     }
-    kv as Kv {
-        get(String) -> Option<Vec<u8>>;
-        set(String, Vec<u8>, u64) -> ();
-        unset(String) -> ();
-        increment(String, i64, u64) -> i64;
-    }
     dns as Dns {
         addresses(String) -> Vec<String>;
         mail_exchangers(String) -> Vec<wit::dns::Exchange>;
@@ -131,6 +125,24 @@ denied! {
     }
     metrics as Metrics {
         count(String, u64, Vec<Entry>) -> ();
+    }
+}
+
+impl wit::kv::Host for Denied<'_> {
+    async fn get(&mut self, _: String) -> Answer<Option<Vec<u8>>> {
+        self.deny(Capability::Kv, "get")
+    }
+
+    async fn set(&mut self, _: String, _: Vec<u8>, _: u64) -> Answer<()> {
+        self.deny(Capability::Kv, "set")
+    }
+
+    async fn unset(&mut self, _: String) -> Answer<()> {
+        self.deny(Capability::Kv, "unset")
+    }
+
+    async fn increment(&mut self, _: String, _: i64, _: u64) -> Answer<i64> {
+        self.deny(Capability::Kv, "increment")
     }
 }
 

@@ -7,11 +7,13 @@ mod declare;
 mod denied;
 mod envelope;
 mod identity;
+mod kv;
 mod log;
 mod message;
 mod session;
 mod settings;
 mod state;
+mod table;
 
 pub use denied::Denied;
 

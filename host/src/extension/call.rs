@@ -143,6 +143,10 @@ pub enum Failure {
     /// The instance could not be made.
     #[error("could not be started: {0}")]
     Start(String),
+    /// A host function panicked: a mistake of ours. The log has its place; no word of it goes further, because it may
+    /// quote what the call was made with.
+    #[error("the host failed in this call")]
+    HostPanic,
 }
 
 impl Failure {
@@ -158,6 +162,7 @@ impl Failure {
             Failure::Answer(_) => "answer",
             Failure::Init(_) => "init",
             Failure::Start(_) => "start",
+            Failure::HostPanic => "host-panic",
         }
     }
 }

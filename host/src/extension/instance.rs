@@ -6,6 +6,7 @@
 
 use super::bindings::exports::pillarbox::extension as hooks;
 use super::call::{Call, Failure, Outcome, Returned};
+use super::caught::caught;
 use super::load::{Declared, Linked};
 use super::meter::Meter;
 use super::rack::{Rack, Seat};
@@ -127,14 +128,15 @@ impl Instance {
             let init = linked.indices.lifecycle.load(&mut store, &instance)?.call_init(&mut store).await?;
             Ok((instance, init))
         };
-        let result = timeout_at(deadline, meter.run(start)).await;
+        let result = timeout_at(deadline, caught(meter.run(start))).await;
         drop(running);
         match result {
-            Ok(Ok((instance, Ok(())))) => {
+            Ok(Some(Ok((instance, Ok(()))))) => {
                 Ok(Instance { store, instance, meter, guests: Guests::default(), _seat: seat })
             }
-            Ok(Ok((_, Err(words)))) => Err(Failure::Init(clipped(&words))),
-            Ok(Err(error)) => Err(failure(error, store.data(), limits)),
+            Ok(Some(Ok((_, Err(words))))) => Err(Failure::Init(clipped(&words))),
+            Ok(Some(Err(error))) => Err(failure(error, store.data(), limits)),
+            Ok(None) => Err(Failure::HostPanic),
             Err(_) => Err(Failure::Wall(limits.wall)),
         }
     }
@@ -170,17 +172,18 @@ impl Instance {
 
         let running = linked.engine.running();
         let meter = self.meter.clone();
-        let result = timeout_at(deadline, meter.run(self.enter(&linked.indices, call))).await;
+        let result = timeout_at(deadline, caught(meter.run(self.enter(&linked.indices, call)))).await;
         drop(running);
         let state = self.store.data_mut();
         state.facts = None;
         match result {
-            Ok(Ok(returned)) => {
+            Ok(Some(Ok(returned))) => {
                 let staged = std::mem::take(&mut state.staged);
                 let outcome = Outcome { returned, staged, remembered: std::mem::take(&mut state.remembered) };
                 Ok((self, outcome))
             }
-            Ok(Err(error)) => Err(failure(error, state, limits)),
+            Ok(Some(Err(error))) => Err(failure(error, state, limits)),
+            Ok(None) => Err(Failure::HostPanic),
             Err(_) => Err(Failure::Wall(limits.wall)),
         }
     }

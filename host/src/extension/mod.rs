@@ -14,6 +14,7 @@
 
 mod bindings;
 mod call;
+mod caught;
 mod engine;
 mod grant;
 mod guests;
@@ -29,6 +30,8 @@ mod roster;
 mod services;
 mod state;
 mod stock;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use load::{Digest, digest};

@@ -1,6 +1,12 @@
 //! The room as a whole, from its public face: configurations are loaded as a server loads them, and the policy of a
 //! session is asked as a session asks it. What is tried is in the modules; here is what they share.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
 
 mod grants;
 mod panics;
@@ -72,10 +78,13 @@ fn facts() -> Arc<Facts> {
 }
 
 /// The package of extensions, and in it the world that imports and exports these interfaces.
-fn world<'a>(imports: impl IntoIterator<Item = &'a str>, exports: impl IntoIterator<Item = &'a str>) -> (Resolve, WorldId) {
+fn world<'a>(
+    imports: impl IntoIterator<Item = &'a str>,
+    exports: impl IntoIterator<Item = &'a str>,
+) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
     resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).unwrap();
-    let line = |what: &str, name: &str| format!("{what} pillarbox:extension/{name}@0.1.0;\n");
+    let line = |what: &str, name: &str| format!("{what} pillarbox:extension/%{name}@0.1.0;\n");
     let mut text = "package test:guest;\nworld guest {\n".to_owned();
     text.extend(imports.into_iter().map(|name| line("import", name)));
     text.extend(exports.into_iter().map(|name| line("export", name)));

@@ -27,9 +27,7 @@ async fn poisoned(bench: &Bench, extension: &str) -> Arc<Roster> {
     let mut linker = link::linker(&linked.engine, &linked.grant).unwrap();
     linker.allow_shadowing(true);
     let mut interface = linker.instance("pillarbox:extension/log@0.1.0").unwrap();
-    interface
-        .func_wrap("log", |_, (_, _): (Level, String)| -> wasmtime::Result<()> { panic!("on purpose") })
-        .unwrap();
+    interface.func_wrap("log", |_, (_, _): (Level, String)| -> wasmtime::Result<()> { panic!("on purpose") }).unwrap();
     linked.pre = linker.instantiate_pre(linked.pre.component()).unwrap();
     linked.indices = Indices::new(&linked.pre).unwrap();
     roster

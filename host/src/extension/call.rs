@@ -170,6 +170,10 @@ pub enum Failure {
     /// It failed so often that it is not called for now.
     #[error("is left alone for now, because it kept failing")]
     Breaker,
+    /// A host function panicked: a mistake of ours. The log has its place; no word of it goes further, because it may
+    /// quote what the call was made with.
+    #[error("the host failed in this call")]
+    HostPanic,
 }
 
 impl Failure {
@@ -190,6 +194,7 @@ impl Failure {
             Failure::Init(_) => "init",
             Failure::Start(_) => "start",
             Failure::Breaker => "breaker",
+            Failure::HostPanic => "host-panic",
         }
     }
 
@@ -211,6 +216,7 @@ impl Failure {
             | Failure::Room(_)
             | Failure::SharedMemory
             | Failure::Start(_)
+            | Failure::HostPanic
             | Failure::Breaker => false,
         }
     }

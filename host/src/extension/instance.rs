@@ -6,6 +6,7 @@
 
 use super::bindings::exports::pillarbox::extension as hooks;
 use super::call::{Call, Failure, Outcome, Returned};
+use super::caught::caught;
 use super::load::{Declared, Linked};
 use super::meter::Meter;
 use super::panic::Frames;
@@ -131,15 +132,16 @@ impl Instance {
             let init = linked.indices.lifecycle.load(&mut store, &instance)?.call_init(&mut store).await?;
             Ok((instance, init))
         };
-        let result = timeout_at(terms.deadline, meter.run(start)).await;
+        let result = timeout_at(terms.deadline, caught(meter.run(start))).await;
         drop(running);
         *spent = store.data_mut().disarm(meter.spent(), terms.began.elapsed());
         match result {
-            Ok(Ok((instance, Ok(())))) => {
+            Ok(Some(Ok((instance, Ok(()))))) => {
                 Ok(Instance { store, instance, meter, guests: Guests::default(), _seat: seat })
             }
-            Ok(Ok((_, Err(words)))) => Err(Failure::Init(clipped(&words))),
-            Ok(Err(error)) => Err(failure(error, store.data(), *spent)),
+            Ok(Some(Ok((_, Err(words))))) => Err(Failure::Init(clipped(&words))),
+            Ok(Some(Err(error))) => Err(failure(error, store.data(), *spent)),
+            Ok(None) => Err(Failure::HostPanic),
             Err(_) => Err(terms.late),
         }
     }
@@ -176,18 +178,19 @@ impl Instance {
 
         let running = linked.engine.running();
         let meter = self.meter.clone();
-        let result = timeout_at(terms.deadline, meter.run(self.enter(&linked.indices, call))).await;
+        let result = timeout_at(terms.deadline, caught(meter.run(self.enter(&linked.indices, call)))).await;
         drop(running);
         let state = self.store.data_mut();
         state.facts = None;
         *spent = state.disarm(meter.spent(), terms.began.elapsed());
         match result {
-            Ok(Ok(returned)) => {
+            Ok(Some(Ok(returned))) => {
                 let staged = std::mem::take(&mut state.staged);
                 let outcome = Outcome { returned, staged, remembered: std::mem::take(&mut state.remembered) };
                 Ok((self, outcome))
             }
-            Ok(Err(error)) => Err(failure(error, state, *spent)),
+            Ok(Some(Err(error))) => Err(failure(error, state, *spent)),
+            Ok(None) => Err(Failure::HostPanic),
             Err(_) => Err(terms.late),
         }
     }

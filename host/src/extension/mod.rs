@@ -16,6 +16,7 @@ mod bindings;
 mod breaker;
 mod budget;
 mod call;
+mod caught;
 mod engine;
 mod grant;
 mod guests;
@@ -33,6 +34,8 @@ mod roster;
 mod services;
 mod state;
 mod stock;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use breaker::{Position, Standing};

@@ -15,6 +15,8 @@ pub struct Status {
     pub version: String,
     /// Which of the configurations loaded since the start is in force, counted from 1.
     pub generation: u64,
+    /// The generation that a rollback took the place of, until the next reload.
+    pub rolled_back_from: Option<u64>,
     /// Since the start.
     pub uptime_seconds: u64,
     /// Where the configuration is read from.
@@ -112,7 +114,9 @@ pub struct CertificateStatus {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "pillarbox {}, up {}", escape(&self.version), span(self.uptime_seconds))?;
-        writeln!(f, "configuration  {}, generation {}", escape(&self.config), self.generation)?;
+        let rolled_back =
+            self.rolled_back_from.map(|from| format!(", rolled back from generation {from}")).unwrap_or_default();
+        writeln!(f, "configuration  {}, generation {}{rolled_back}", escape(&self.config), self.generation)?;
         if let Some(reload) = &self.last_reload {
             let outcome = if reload.ok { "done" } else { "refused, the old configuration stays" };
             writeln!(f, "last reload    {}, {outcome}", escape(&reload.at))?;
@@ -292,8 +296,9 @@ mod tests {
             users_errors: BTreeMap::from([("/etc/pillarbox/users".to_owned(), "line 3: no colon".to_owned())]),
         };
         let expected = r"pillarbox 0.1.0, up 3d 4h
-configuration  /etc/pillarbox/pillarbox.toml, generation 7
+configuration  /etc/pillarbox/pillarbox.toml, generation 7, rolled back from generation 6
 last reload    2026-11-22T16:00:00.123Z, refused, the old configuration stays
+            rolled_back_from: Some(6),
                error: unknown key
                  --> x\u001b[2J:4:1
 messages       4000 accepted, 3 in the queue
@@ -326,3 +331,6 @@ edge                  cannot use x\u001b[2J: it cannot be read
         }
     }
 }
+CANDIDATE FOR  LISTENER  TRIAL   INSTANCES  CALLS  FAILURES  DIFFERED  DIGEST
+xclient        edge      shadow  0          97     none      3 of 96   fedcba987654
+

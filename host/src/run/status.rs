@@ -23,7 +23,7 @@ impl Server {
             addresses: bound.iter().filter(|(of, _)| of == name).map(|(_, address)| *address).collect(),
             sessions: u64::try_from(*sessions).unwrap_or(u64::MAX),
         });
-        let extensions = serving.rows.iter().map(|row| {
+        let extensions = serving.now.prepared.loaded.rows.iter().map(|row| {
             let counted = snapshot
                 .extensions
                 .iter()
@@ -45,7 +45,7 @@ impl Server {
             }
         });
         let now = SystemTime::now();
-        let certificates = serving.tls.iter().flat_map(|(listener, acceptor)| {
+        let certificates = serving.now.prepared.tls.iter().flat_map(|(listener, acceptor)| {
             acceptor.validity().into_iter().map(move |validity| CertificateStatus {
                 listener: listener.clone(),
                 chain: validity.chain.display().to_string(),
@@ -56,13 +56,16 @@ impl Server {
         });
         let renewal_errors = serving
             .tls
+            .now
+            .prepared
             .iter()
             .filter_map(|(listener, acceptor)| Some((listener.clone(), acceptor.last_renewal_error()?)));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.generations.borrow().number,
             uptime_seconds: self.started.elapsed().as_secs(),
-            config: serving.config.source.name.clone(),
+            rolled_back_from: serving.rolled_back_from,
+            config: serving.now.prepared.config.source.name.clone(),
             listeners: listeners.collect(),
             extensions: extensions.collect(),
             queue: self.spool.depth(),
@@ -85,12 +88,8 @@ impl Server {
 }
 
 /// What a reload changed, a line each.
-pub(super) fn changes(
-    old: &Config,
-    old_rows: &[Row],
-    old_tls: &BTreeMap<String, tls::Acceptor>,
-    new: &Prepared,
-) -> Vec<String> {
+pub(super) fn changes(before: &Prepared, new: &Prepared) -> Vec<String> {
+    let (old, old_rows, old_tls) = (&before.config, &before.loaded.rows, &before.tls);
     let mut lines = Vec::new();
     let listeners = |config: &Config| config.listeners.keys().cloned().collect::<BTreeSet<_>>();
     let (before, after) = (listeners(old), listeners(&new.config));

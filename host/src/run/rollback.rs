@@ -32,7 +32,8 @@ impl Server {
             let _ = users::read_again(path, file).await;
         }
         let acceptors: Vec<_> = prepared.tls.values().cloned().collect();
-        let _ = tokio::task::spawn_blocking(move || acceptors.iter().for_each(|acceptor| drop(acceptor.refresh()))).await;
+        let _ =
+            tokio::task::spawn_blocking(move || acceptors.iter().for_each(|acceptor| drop(acceptor.refresh()))).await;
         take_over(&now.prepared.tls, &prepared.tls)?;
         let number = self.publish(prepared).await?;
         let mut serving = self.serving();

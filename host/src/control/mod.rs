@@ -13,7 +13,7 @@ mod status;
 pub use client::{AskError, ask};
 pub use message::{Request, Response};
 pub use socket::{Control, ControlError};
-pub use status::{CertificateStatus, ExtensionStatus, ListenerStatus, ReloadStatus, Status};
+pub use status::{CandidateStatus, CertificateStatus, ExtensionStatus, ListenerStatus, ReloadStatus, Status};
 
 use std::future::Future;
 use std::io;

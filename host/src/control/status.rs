@@ -82,6 +82,30 @@ pub struct ExtensionStatus {
     pub failures: BTreeMap<String, u64>,
     /// Denials since the start, by capability.
     pub denials: BTreeMap<String, u64>,
+    /// What is tried beside it, or in some of its sessions.
+    pub candidate: Option<CandidateStatus>,
+}
+
+/// A candidate for an extension on a listener; what is counted is since it was first loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CandidateStatus {
+    /// `shadow`, or `canary` with what narrows it.
+    pub trial: String,
+    /// SHA-256 of the component, in hex.
+    pub digest: String,
+    /// Instances alive now.
+    pub instances: u64,
+    /// Calls.
+    pub calls: u64,
+    /// Failed calls, by kind.
+    pub failures: BTreeMap<String, u64>,
+    /// Denials, by capability.
+    pub denials: BTreeMap<String, u64>,
+    /// Answers of a shadow that were compared with the extension's.
+    pub compared: u64,
+    /// How many of them differed.
+    pub differed: u64,
 }
 
 /// An attempt at a reload.
@@ -146,6 +170,11 @@ impl fmt::Display for Status {
         )?;
         table(
             f,
+            ["CANDIDATE FOR", "LISTENER", "TRIAL", "INSTANCES", "CALLS", "FAILURES", "DIFFERED", "DIGEST"],
+            self.extensions.iter().filter_map(ExtensionStatus::candidate_row),
+        )?;
+        table(
+            f,
             ["CERTIFICATE", "LISTENER", "EXPIRES", "DAYS", "STANDING"],
             self.certificates.iter().map(CertificateStatus::row),
         )?;
@@ -178,6 +207,26 @@ impl ExtensionStatus {
             // Enough to tell two apart by eye.
             self.digest.chars().take(12).collect(),
         ]
+    }
+}
+
+impl ExtensionStatus {
+    fn candidate_row(&self) -> Option<[String; 8]> {
+        let candidate = self.candidate.as_ref()?;
+        let differed = match candidate.compared {
+            0 => "-".to_owned(),
+            compared => format!("{} of {compared}", candidate.differed),
+        };
+        Some([
+            self.name.clone(),
+            self.listener.clone(),
+            candidate.trial.clone(),
+            candidate.instances.to_string(),
+            candidate.calls.to_string(),
+            counts(&candidate.failures),
+            differed,
+            candidate.digest.chars().take(12).collect(),
+        ])
     }
 }
 
@@ -249,6 +298,7 @@ mod tests {
         let status = Status {
             version: "0.1.0".to_owned(),
             generation: 7,
+            rolled_back_from: Some(6),
             uptime_seconds: 3 * 86400 + 4 * 3600 + 59,
             config: "/etc/pillarbox/pillarbox.toml".to_owned(),
             listeners: vec![
@@ -268,6 +318,14 @@ mod tests {
                 calls: 98765,
                 failures: BTreeMap::from([("trap".to_owned(), 2), ("wall".to_owned(), 1)]),
                 denials: BTreeMap::new(),
+                candidate: Some(CandidateStatus {
+                    trial: "shadow".to_owned(),
+                    digest: "fedcba9876543210".repeat(4),
+                    calls: 97,
+                    compared: 96,
+                    differed: 3,
+                    ..CandidateStatus::default()
+                }),
             }],
             queue: 3,
             messages_accepted: 4000,
@@ -298,7 +356,6 @@ mod tests {
         let expected = r"pillarbox 0.1.0, up 3d 4h
 configuration  /etc/pillarbox/pillarbox.toml, generation 7, rolled back from generation 6
 last reload    2026-11-22T16:00:00.123Z, refused, the old configuration stays
-            rolled_back_from: Some(6),
                error: unknown key
                  --> x\u001b[2J:4:1
 messages       4000 accepted, 3 in the queue
@@ -311,6 +368,9 @@ old       1         none, it is gone
 
 EXTENSION  LISTENER  GENERATION  INSTANCES  CALLS  FAILURES        DENIALS  DIGEST
 xclient    edge      6           2          98765  trap 2, wall 1  none     0123456789ab
+
+CANDIDATE FOR  LISTENER  TRIAL   INSTANCES  CALLS  FAILURES  DIFFERED  DIGEST
+xclient        edge      shadow  0          97     none      3 of 96   fedcba987654
 
 CERTIFICATE              LISTENER  EXPIRES                   DAYS  STANDING
 /etc/pillarbox/cert.pem  edge      2027-01-01T00:00:00.000Z  39    ageing
@@ -331,6 +391,3 @@ edge                  cannot use x\u001b[2J: it cannot be read
         }
     }
 }
-CANDIDATE FOR  LISTENER  TRIAL   INSTANCES  CALLS  FAILURES  DIFFERED  DIGEST
-xclient        edge      shadow  0          97     none      3 of 96   fedcba987654
-

@@ -4,3 +4,12 @@
 /// The services of one configuration. Clones share what is behind them.
 #[derive(Clone, Debug, Default)]
 pub struct Services {}
+
+impl Services {
+    /// The same for a shadow: it reads what the extension in use reads, and what it writes goes to a copy that its
+    /// sessions share as long as the generation.
+    pub fn for_shadow(&self) -> Services {
+        // A store of keys takes its copy here, and what is counted its own place.
+        self.clone()
+    }
+}

@@ -226,6 +226,18 @@ impl Server {
                 peers = &*row.peers,
                 "granted"
             );
+            if let Some(candidate) = &row.candidate {
+                let digest = candidate.digest.to_string();
+                tracing::info!(
+                    generation = number,
+                    listener = &*row.listener,
+                    extension = &*row.extension,
+                    candidate = &*candidate.trial,
+                    digest = digest.get(..16).unwrap_or_default(),
+                    grants = &*candidate.grants,
+                    "granted"
+                );
+            }
         }
         let now = SystemTime::now();
         for validity in tls.values().flat_map(tls::Acceptor::validity) {
@@ -276,7 +288,15 @@ impl Server {
     /// Follows the files that may change without a reload, until the server ends.
     async fn watch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let certificates = tls::watch(
-            || self.serving().now.prepared.tls.iter().map(|(name, acceptor)| (name.clone(), acceptor.clone())).collect(),
+            || {
+                self.serving()
+                    .now
+                    .prepared
+                    .tls
+                    .iter()
+                    .map(|(name, acceptor)| (name.clone(), acceptor.clone()))
+                    .collect()
+            },
             LOOK,
             stop.clone(),
         );
@@ -309,25 +329,13 @@ impl Operator for Server {
                 true => tracing::info!(result = &**text, "reloaded"),
                 false => tracing::error!(error = &**text, "reload refused, the previous generation goes on"),
             }
+            self.retain();
             self.serving().last_reload =
                 Some(ReloadStatus { at: observe::timestamp(SystemTime::now()), ok, text: text.clone() });
             result
         })
     }
 
-    fn status(&self) -> Status {
-        self.describe()
-    }
-}
-
-/// The level the log is kept at.
-            self.retain();
-pub fn level(config: &Config) -> tracing::Level {
-    match config.log.level {
-        config::Level::Error => tracing::Level::ERROR,
-        config::Level::Warn => tracing::Level::WARN,
-        config::Level::Info => tracing::Level::INFO,
-        config::Level::Debug => tracing::Level::DEBUG,
     fn rollback(&self) -> BoxFuture<'_, Result<String, String>> {
         Box::pin(async move {
             let _one_at_a_time = self.reloading.lock().await;
@@ -341,19 +349,16 @@ pub fn level(config: &Config) -> tracing::Level {
         })
     }
 
-        config::Level::Trace => tracing::Level::TRACE,
+    fn status(&self) -> Status {
+        self.describe()
     }
 }
 
-/// The shape the log is kept in.
 /// What is presented goes over from one generation to the next.
 ///
 /// # Errors
 /// A certificate that was not served before has expired.
-fn take_over(
-    old: &BTreeMap<String, tls::Acceptor>,
-    new: &BTreeMap<String, tls::Acceptor>,
-) -> Result<(), Refused> {
+fn take_over(old: &BTreeMap<String, tls::Acceptor>, new: &BTreeMap<String, tls::Acceptor>) -> Result<(), Refused> {
     for (name, acceptor) in new {
         match old.get(name) {
             // The same certificates: tickets that clients hold stay good.
@@ -365,6 +370,18 @@ fn take_over(
     Ok(())
 }
 
+/// The level the log is kept at.
+pub fn level(config: &Config) -> tracing::Level {
+    match config.log.level {
+        config::Level::Error => tracing::Level::ERROR,
+        config::Level::Warn => tracing::Level::WARN,
+        config::Level::Info => tracing::Level::INFO,
+        config::Level::Debug => tracing::Level::DEBUG,
+        config::Level::Trace => tracing::Level::TRACE,
+    }
+}
+
+/// The shape the log is kept in.
 pub fn format(config: &Config) -> observe::Format {
     match config.log.format {
         LogFormat::Text => observe::Format::Text,

@@ -2,9 +2,9 @@
 
 use super::{Server, prepare::Prepared, users};
 use crate::config::{self, Config};
-use crate::control::{CertificateStatus, ExtensionStatus, ListenerStatus, Status};
-use crate::extension::Row;
-use crate::{observe, tls};
+use crate::control::{CandidateStatus, CertificateStatus, ExtensionStatus, ListenerStatus, Status};
+use crate::extension::{CandidateRow, Row};
+use crate::observe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
@@ -42,6 +42,7 @@ impl Server {
                 calls: counted.calls,
                 failures: counted.failures,
                 denials: counted.denials,
+                candidate: row.candidate.as_ref().map(candidate_status),
             }
         });
         let now = SystemTime::now();
@@ -55,16 +56,16 @@ impl Server {
             })
         });
         let renewal_errors = serving
-            .tls
             .now
             .prepared
+            .tls
             .iter()
             .filter_map(|(listener, acceptor)| Some((listener.clone(), acceptor.last_renewal_error()?)));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.generations.borrow().number,
-            uptime_seconds: self.started.elapsed().as_secs(),
             rolled_back_from: serving.rolled_back_from,
+            uptime_seconds: self.started.elapsed().as_secs(),
             config: serving.now.prepared.config.source.name.clone(),
             listeners: listeners.collect(),
             extensions: extensions.collect(),
@@ -87,6 +88,21 @@ impl Server {
     }
 }
 
+fn candidate_status(row: &CandidateRow) -> CandidateStatus {
+    let counted = row.counters.calls.snapshot("", "");
+    let (compared, differed) = row.counters.comparisons();
+    CandidateStatus {
+        trial: row.trial.clone(),
+        digest: row.digest.to_string(),
+        instances: counted.instances,
+        calls: counted.calls,
+        failures: counted.failures,
+        denials: counted.denials,
+        compared,
+        differed,
+    }
+}
+
 /// What a reload changed, a line each.
 pub(super) fn changes(before: &Prepared, new: &Prepared) -> Vec<String> {
     let (old, old_rows, old_tls) = (&before.config, &before.loaded.rows, &before.tls);
@@ -104,6 +120,16 @@ pub(super) fn changes(before: &Prepared, new: &Prepared) -> Vec<String> {
         rows.iter().find(|other| (&other.listener, &other.extension) == (&row.listener, &row.extension)).cloned()
     };
     for row in &new.loaded.rows {
+        let told = |row: &Row| row.candidate.as_ref().map(|candidate| (candidate.digest, candidate.trial.clone()));
+        let before = find(old_rows, row).and_then(|before| told(&before));
+        if before != told(row) {
+            let what = match (before, &row.candidate) {
+                (_, None) => "gone".to_owned(),
+                (None, Some(candidate)) => format!("new, {}", candidate.trial),
+                (Some(_), Some(candidate)) => format!("changed, {}", candidate.trial),
+            };
+            lines.push(format!("candidate for {} on {}: {what}", row.extension, row.listener));
+        }
         let what = match find(old_rows, row) {
             None => "new",
             Some(before) if before.digest != row.digest => "component changed",

@@ -11,6 +11,7 @@ use pillarbox_smtp::reply;
 /// A verdict outside the grant was taken as `next`.
 pub(super) fn note_outside(linked: &Linked, facts: &Facts, hook: Hook, ruled: &Ruled) {
     if let Some(verdict) = ruled.outside {
+        let _tagged = linked.span().entered();
         linked.counters.denied("verdict");
         let (extension, listener) = (&*linked.name, &*linked.listener);
         tracing::warn!(
@@ -40,6 +41,7 @@ pub(super) fn failed(linked: &Linked, facts: &Facts, hook: Hook, failure: &Failu
 
 /// Logs and counts it.
 pub(super) fn note_failure(linked: &Linked, facts: &Facts, hook: Hook, failure: &Failure) {
+    let _tagged = linked.span().entered();
     linked.counters.failed(failure.kind());
     let (extension, listener) = (&*linked.name, &*linked.listener);
     let error = failure.to_string();

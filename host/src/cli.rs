@@ -58,6 +58,13 @@ pub enum Command {
     /// anything is wrong with it, the old one stays in force, and the mistakes are shown.
     Reload(ServerArgs),
 
+    /// Make the running server go back to the generation before the last reload, at once
+    ///
+    /// Nothing is read or compiled again: configuration, components and settings are as they were; certificates and
+    /// users are what their files now hold. It lasts until the next reload or restart, which read the configuration file.
+    /// One generation is kept, so there is one step back.
+    Rollback(ServerArgs),
+
     /// Show how the running server is
     ///
     /// Sessions by listener, the generation of the configuration, extensions with their calls, failures and denials,
@@ -259,7 +266,7 @@ pub enum ExitCode {
     Failure = 1,
     /// The command line cannot be understood. Clap ends the process with it.
     Usage = 2,
-    /// `check`, `reload`, `extension inspect` or `user` was given something that is wrong (EX_DATAERR).
+    /// `check`, `reload`, `rollback`, `extension inspect` or `user` was given something that is wrong (EX_DATAERR).
     Refused = 65,
     /// No server answers (EX_UNAVAILABLE).
     NoServer = 69,
@@ -290,8 +297,8 @@ impl ExitCode {
             ExitCode::Success => "done",
             ExitCode::Failure => "something failed on the way",
             ExitCode::Usage => "the command line cannot be understood",
-            ExitCode::Refused => "check, reload, extension inspect, user: what was given is refused",
-            ExitCode::NoServer => "reload, status: no server answers",
+            ExitCode::Refused => "check, reload, rollback, extension inspect, user: what was given is refused",
+            ExitCode::NoServer => "reload, rollback, status: no server answers",
             ExitCode::CannotServe => "serve: cannot begin until something is changed; it says what",
         }
     }
@@ -375,6 +382,8 @@ mod tests {
         assert_eq!((server.config, server.socket), (None, Some("s".into())));
         let Command::Reload(server) = read("pillarbox reload --config=x").unwrap().command else { panic!() };
         assert_eq!((server.choose(), server.socket), (ConfigChoice::File("x".into()), None));
+        let Command::Rollback(server) = read("pillarbox rollback --config=x").unwrap().command else { panic!() };
+        assert_eq!((server.choose(), server.socket), (ConfigChoice::File("x".into()), None));
         let Command::Extension(ExtensionCommand::Inspect { file }) =
             read("pillarbox extension inspect a.wasm").unwrap().command
         else {
@@ -420,7 +429,7 @@ mod tests {
             ["--config FILE", "$PILLARBOX_CONFIG", "/etc/pillarbox/pillarbox.toml, where", "embedded default:"];
         let found = places.map(|place| help.find(place).unwrap());
         assert!(found.is_sorted());
-        for command in ["serve", "check", "extension", "reload", "status"] {
+        for command in ["serve", "check", "extension", "reload", "rollback", "status"] {
             assert!(help.contains(&format!("\n  {command} ")), "{command}");
         }
         assert!(told("pillarbox status --help", Kind::DisplayHelp).contains("--json"));

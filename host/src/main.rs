@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Command::Extension(ExtensionCommand::Inspect { file }) => inspect(&file),
         Command::User(command) => edit_users(&command),
         Command::Reload(server) => ask(&server, Request::Reload, false),
+        Command::Rollback(server) => ask(&server, Request::Rollback, false),
         Command::Status { server, json } => ask(&server, Request::Status, json),
     }
 }
@@ -83,7 +84,7 @@ fn ask(server: &ServerArgs, request: Request, json: bool) -> ExitCode {
         },
     };
     match control::ask(&socket, request) {
-        Ok(Response::Reloaded(text)) => say(&format!("{text}\n")),
+        Ok(Response::Done(text)) => say(&format!("{text}\n")),
         Ok(Response::Status(status)) if json => {
             say(&format!("{}\n", serde_json::to_string_pretty(&status).unwrap_or_default()))
         }

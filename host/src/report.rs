@@ -67,6 +67,13 @@ fn summary(prepared: &Prepared) -> String {
         ]
     });
     table(&mut text, ["LISTENER", "EXTENSION", "DIGEST", "HOOKS", "VERBS", "PEERS", "GRANTED", "VERDICTS"], extensions);
+    let candidates = loaded.rows.iter().filter_map(|row| {
+        let candidate = row.candidate.as_ref()?;
+        let digest: String = candidate.digest.to_string().chars().take(12).collect();
+        let (hooks, grants) = (or_none(&candidate.hooks.join(" ")), candidate.grants.clone());
+        Some([row.listener.clone(), row.extension.clone(), candidate.trial.clone(), digest, hooks, grants])
+    });
+    table(&mut text, ["LISTENER", "CANDIDATE FOR", "TRIAL", "DIGEST", "HOOKS", "GRANTED"], candidates);
     let routes = config.routes.iter().map(|route| {
         let domains: Vec<String> = route.domains.iter().map(ToString::to_string).collect();
         let domains = if domains.is_empty() { "every domain".to_owned() } else { domains.join(" ") };

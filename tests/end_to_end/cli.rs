@@ -57,7 +57,7 @@ fn run_alone(arguments: &[&str]) -> (Site, Output) {
 fn help_and_version() {
     let (_, help) = run_alone(&["--help"]);
     let help = help.exits(0);
-    for command in ["serve", "check", "extension", "reload", "status"] {
+    for command in ["serve", "check", "extension", "reload", "rollback", "status"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{help}");
         let (_, own) = run_alone(&[command, "--help"]);
         assert!(own.exits(0).stdout.starts_with(|c: char| c.is_uppercase()));
@@ -241,7 +241,7 @@ fn status_is_for_people_and_for_programs() {
 #[test]
 fn without_a_server_nobody_answers() {
     let site = Site::new(&configs::discard(""));
-    for command in ["status", "reload"] {
+    for command in ["status", "reload", "rollback"] {
         let output = site.run(&[command]).exits(69);
         assert!(output.stderr.contains("control.sock"), "{output}");
     }

@@ -11,6 +11,7 @@
 mod auth;
 mod bodies;
 mod broken;
+mod candidates;
 mod certificates;
 mod cli;
 mod clients;

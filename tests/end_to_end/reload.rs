@@ -7,6 +7,7 @@
 mod load;
 mod refused;
 mod rights;
+mod rollback;
 
 use crate::configs::listeners as config;
 use pillarbox_tests::{Client, Event, Server};

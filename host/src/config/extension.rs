@@ -9,7 +9,7 @@ use super::listener::check_name;
 use super::reader::{Table, Value};
 use super::value::parse_sha256;
 use super::words::suggest;
-use super::{Breaker, ExtensionLimits, ExtensionLimitsPart, OnFailures, Place, Problem};
+use super::{Breaker, Candidate, ExtensionLimits, ExtensionLimitsPart, OnFailures, Place, Problem};
 
 /// The extensions that come with the server, for `component = "builtin:NAME"`.
 pub const STOCK: [&str; 6] = ["xclient", "xremoteip", "xsetcontext", "xdumpcontext", "always-allow", "xforward"];
@@ -37,6 +37,8 @@ pub struct Extension {
     pub on_failure: OnFailures,
     /// When it is left alone for a while; none: never.
     pub breaker: Option<Breaker>,
+    /// What may take its place, and is tried meanwhile.
+    pub candidate: Option<Candidate>,
 }
 
 /// Where the code of an extension comes from.
@@ -77,31 +79,32 @@ impl Extension {
         let source = component.and_then(Component::read);
         let sha256 = table.take("sha256").and_then(|value| value.parsed(parse_sha256));
         let settings = table.take("settings");
-        let mut flat = BTreeMap::new();
-        if let Some(table) = settings.and_then(Value::table) {
-            flatten(table, "", &mut flat);
-        }
         let limits = table.table("limits").map(ExtensionLimitsPart::read).unwrap_or_default();
         let on_failure = table.take("on-failure").and_then(OnFailures::read);
         let breaker = table.take("breaker").and_then(Breaker::read);
+        let candidate = table.take("candidate");
         table.finish();
-        Some(Extension {
+        let mut extension = Extension {
             name: value.name.to_owned(),
             place: value.key,
-            component: source?,
-            component_place: component?.place,
+            // Where it is missing that is noted, and nothing is ever loaded from here.
+            component: source.unwrap_or_else(|| Component::Builtin(String::new())),
+            component_place: component.map_or(value.key, |component| component.place),
             sha256,
-            settings: flat,
+            settings: settings.map(read_settings).unwrap_or_default(),
             settings_place: settings.map_or(value.key, |settings| settings.key),
             limits: ExtensionLimits::default().with(&limits),
             on_failure: on_failure.unwrap_or_default(),
             breaker: breaker.unwrap_or_else(|| Some(Breaker::default())),
-        })
+            candidate: None,
+        };
+        extension.candidate = candidate.and_then(|value| Candidate::read(value, &extension));
+        Some(extension)
     }
 }
 
 impl Component {
-    fn read(value: Value<'_>) -> Option<Component> {
+    pub(super) fn read(value: Value<'_>) -> Option<Component> {
         let text = value.text()?;
         let Some(name) = text.strip_prefix("builtin:") else {
             return value.path().map(Component::File);
@@ -113,6 +116,15 @@ impl Component {
         value.note(Problem::at(value.place, message).help(suggest(name, &STOCK, "there are")));
         None
     }
+}
+
+/// The settings of a table.
+pub(super) fn read_settings(value: Value<'_>) -> BTreeMap<String, Setting> {
+    let mut flat = BTreeMap::new();
+    if let Some(table) = value.table() {
+        flatten(table, "", &mut flat);
+    }
+    flat
 }
 
 /// Settings as the extension sees them: every table's name goes before the names in it, with a dot between them.

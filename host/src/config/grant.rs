@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::Problem;
 use super::reader::{Table, Value};
-use super::value::{parse_context_pattern, parse_namespace, parse_header_pattern, parse_identity, parse_mechanism};
+use super::value::{parse_context_pattern, parse_header_pattern, parse_identity, parse_mechanism, parse_namespace};
 use super::words::suggest;
 
 /// What an extension is granted on a listener. What is not here is not granted.

@@ -6,6 +6,7 @@
 //! open, bind or read anything a configuration names.
 
 mod auth;
+mod candidate;
 mod domain;
 mod explain;
 mod extension;
@@ -30,6 +31,7 @@ mod value;
 mod words;
 
 pub use auth::{Auth, External};
+pub use candidate::{Candidate, Trial, WHOLE};
 pub use domain::DomainPattern;
 pub use explain::{Explained, Provenance};
 pub use extension::{Component, Extension, STOCK, Setting};
@@ -170,7 +172,8 @@ impl Config {
 /// No instance of an extension could ever be made that may take more than all of them together.
 fn check_memory(server: &Server, extensions: &BTreeMap<String, Arc<Extension>>, root: &Table<'_>) {
     let all = server.instances.memory;
-    for extension in extensions.values().filter(|extension| extension.limits.memory > all) {
+    let every = extensions.values().flat_map(|extension| extension.and_candidate());
+    for extension in every.filter(|extension| extension.limits.memory > all) {
         let message = format!(
             "one instance of `{}` may take {}, all instances together {}",
             extension.name,

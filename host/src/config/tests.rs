@@ -155,6 +155,10 @@ zzzzzzzzzzzz = 1
 limits.zzzzzzzzzzzz = 1
 [table.t]
 zzzzzzzzzzzz = 1
+[extension.x.candidate]
+zzzzzzzzzzzz = 1
+limits.zzzzzzzzzzzz = 1
+canary.zzzzzzzzzzzz = 1
 [[route]]
 zzzzzzzzzzzz = 1
 "#;
@@ -197,6 +201,9 @@ fn documented_examples_are_accepted() {
         let extension = "[extension.x]\ncomponent = \"x.wasm\"\n";
         let text = match block {
             _ if block.starts_with("[server]") => block.to_owned(),
+            _ if block.starts_with("[extension.") => {
+                format!("{server}[listener.a]\naddress = [\"127.0.0.1:0\"]\n{block}")
+            }
             _ if block.starts_with("grant.") => format!("{server}{listener}{block}{extension}"),
             _ => format!("{server}{block}"),
         };
@@ -205,7 +212,7 @@ fn documented_examples_are_accepted() {
         }
         count += 1;
     }
-    assert_eq!(count, 3);
+    assert_eq!(count, 4);
 }
 
 const RULES: &str = r#"

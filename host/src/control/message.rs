@@ -10,15 +10,18 @@ use std::time::Duration;
 pub enum Request {
     /// Load the configuration anew, and say what happened.
     Reload,
+    /// Go back to the generation before, and say what happened.
+    Rollback,
     /// Say how the server is.
     Status,
 }
 
 impl Request {
-    /// How long a caller waits for the answer. A reload compiles components.
+    /// How long a caller waits for the answer. A reload compiles components, and a rollback waits for one that
+    /// is under way.
     pub fn patience(self) -> Duration {
         match self {
-            Request::Reload => Duration::from_secs(10 * 60),
+            Request::Reload | Request::Rollback => Duration::from_secs(10 * 60),
             Request::Status => Duration::from_secs(10),
         }
     }
@@ -35,8 +38,8 @@ impl Request {
 /// What the server answers: `{"ok":true,…}`, or `{"ok":false,"error":"…"}` when nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// The configuration was loaded; what that means, in lines.
-    Reloaded(String),
+    /// The order was carried out; what that means, in lines.
+    Done(String),
     /// How the server is.
     Status(Box<Status>),
     /// The order was not carried out, for this reason.
@@ -47,7 +50,7 @@ impl Response {
     pub(super) fn to_line(&self) -> String {
         let nothing = Wire { ok: true, text: None, status: None, error: None };
         line(&match self {
-            Response::Reloaded(text) => Wire { text: Some(text.clone()), ..nothing },
+            Response::Done(text) => Wire { text: Some(text.clone()), ..nothing },
             Response::Status(status) => Wire { status: Some(status.clone()), ..nothing },
             Response::Refused(error) => Wire { ok: false, error: Some(error.clone()), ..nothing },
         })
@@ -58,7 +61,7 @@ impl Response {
         match serde_json::from_slice(line).ok()? {
             Wire { ok: false, error: Some(error), .. } => Some(Response::Refused(error)),
             Wire { ok: true, status: Some(status), .. } => Some(Response::Status(status)),
-            Wire { ok: true, text: Some(text), .. } => Some(Response::Reloaded(text)),
+            Wire { ok: true, text: Some(text), .. } => Some(Response::Done(text)),
             _ => None,
         }
     }

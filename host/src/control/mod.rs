@@ -13,7 +13,7 @@ mod status;
 pub use client::{AskError, ask};
 pub use message::{Request, Response};
 pub use socket::{Control, ControlError};
-pub use status::{CertificateStatus, ExtensionStatus, ListenerStatus, ReloadStatus, Status};
+pub use status::{CandidateStatus, CertificateStatus, ExtensionStatus, ListenerStatus, ReloadStatus, Status};
 
 use std::future::Future;
 use std::io;
@@ -39,6 +39,10 @@ pub trait Operator: Send + Sync {
     /// Several may be asked for at a time, by callers here and by signals; to put them in order is the operator's part.
     /// One that began is not ended early when its caller goes away.
     fn reload(&self) -> BoxFuture<'_, Result<String, String>>;
+
+    /// Goes back to the generation before. What happened, or why everything stays as it is: lines for a person. In order
+    /// with reloads.
+    fn rollback(&self) -> BoxFuture<'_, Result<String, String>>;
 
     /// How the server is.
     fn status(&self) -> Status;
@@ -106,7 +110,11 @@ async fn answer(mut stream: UnixStream, operator: &dyn Operator) {
 async fn carry_out(request: Request, operator: &dyn Operator) -> Response {
     match request {
         Request::Reload => match operator.reload().await {
-            Ok(text) => Response::Reloaded(text),
+            Ok(text) => Response::Done(text),
+            Err(text) => Response::Refused(text),
+        },
+        Request::Rollback => match operator.rollback().await {
+            Ok(text) => Response::Done(text),
             Err(text) => Response::Refused(text),
         },
         Request::Status => Response::Status(Box::new(operator.status())),

@@ -15,6 +15,8 @@ pub struct Status {
     pub version: String,
     /// Which of the configurations loaded since the start is in force, counted from 1.
     pub generation: u64,
+    /// The generation that a rollback took the place of, until the next reload.
+    pub rolled_back_from: Option<u64>,
     /// Since the start.
     pub uptime_seconds: u64,
     /// Where the configuration is read from.
@@ -86,6 +88,30 @@ pub struct ExtensionStatus {
     pub breaker_until: Option<String>,
     /// How often the breaker opened, since the start or since the extension was last changed.
     pub breaker_opened: u64,
+    /// What is tried beside it, or in some of its sessions.
+    pub candidate: Option<CandidateStatus>,
+}
+
+/// A candidate for an extension on a listener; what is counted is since it was first loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CandidateStatus {
+    /// `shadow`, or `canary` with what narrows it.
+    pub trial: String,
+    /// SHA-256 of the component, in hex.
+    pub digest: String,
+    /// Instances alive now.
+    pub instances: u64,
+    /// Calls.
+    pub calls: u64,
+    /// Failed calls, by kind.
+    pub failures: BTreeMap<String, u64>,
+    /// Denials, by capability.
+    pub denials: BTreeMap<String, u64>,
+    /// Answers of a shadow that were compared with the extension's.
+    pub compared: u64,
+    /// How many of them differed.
+    pub differed: u64,
 }
 
 /// An attempt at a reload.
@@ -118,7 +144,9 @@ pub struct CertificateStatus {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "pillarbox {}, up {}", escape(&self.version), span(self.uptime_seconds))?;
-        writeln!(f, "configuration  {}, generation {}", escape(&self.config), self.generation)?;
+        let rolled_back =
+            self.rolled_back_from.map(|from| format!(", rolled back from generation {from}")).unwrap_or_default();
+        writeln!(f, "configuration  {}, generation {}{rolled_back}", escape(&self.config), self.generation)?;
         if let Some(reload) = &self.last_reload {
             let outcome = if reload.ok { "done" } else { "refused, the old configuration stays" };
             writeln!(f, "last reload    {}, {outcome}", escape(&reload.at))?;
@@ -145,6 +173,11 @@ impl fmt::Display for Status {
             f,
             ["EXTENSION", "LISTENER", "GENERATION", "INSTANCES", "CALLS", "FAILURES", "DENIALS", "BREAKER", "DIGEST"],
             self.extensions.iter().map(ExtensionStatus::row),
+        )?;
+        table(
+            f,
+            ["CANDIDATE FOR", "LISTENER", "TRIAL", "INSTANCES", "CALLS", "FAILURES", "DIFFERED", "DIGEST"],
+            self.extensions.iter().filter_map(ExtensionStatus::candidate_row),
         )?;
         table(
             f,
@@ -188,6 +221,26 @@ impl ExtensionStatus {
             // Enough to tell two apart by eye.
             self.digest.chars().take(12).collect(),
         ]
+    }
+}
+
+impl ExtensionStatus {
+    fn candidate_row(&self) -> Option<[String; 8]> {
+        let candidate = self.candidate.as_ref()?;
+        let differed = match candidate.compared {
+            0 => "-".to_owned(),
+            compared => format!("{} of {compared}", candidate.differed),
+        };
+        Some([
+            self.name.clone(),
+            self.listener.clone(),
+            candidate.trial.clone(),
+            candidate.instances.to_string(),
+            candidate.calls.to_string(),
+            counts(&candidate.failures),
+            differed,
+            candidate.digest.chars().take(12).collect(),
+        ])
     }
 }
 
@@ -259,6 +312,7 @@ mod tests {
         let status = Status {
             version: "0.1.0".to_owned(),
             generation: 7,
+            rolled_back_from: Some(6),
             uptime_seconds: 3 * 86400 + 4 * 3600 + 59,
             config: "/etc/pillarbox/pillarbox.toml".to_owned(),
             listeners: vec![
@@ -281,6 +335,14 @@ mod tests {
                 breaker: "open".to_owned(),
                 breaker_until: Some("2026-11-22T16:01:00.000Z".to_owned()),
                 breaker_opened: 3,
+                candidate: Some(CandidateStatus {
+                    trial: "shadow".to_owned(),
+                    digest: "fedcba9876543210".repeat(4),
+                    calls: 97,
+                    compared: 96,
+                    differed: 3,
+                    ..CandidateStatus::default()
+                }),
             }],
             queue: 3,
             messages_accepted: 4000,
@@ -309,7 +371,7 @@ mod tests {
             users_errors: BTreeMap::from([("/etc/pillarbox/users".to_owned(), "line 3: no colon".to_owned())]),
         };
         let expected = r"pillarbox 0.1.0, up 3d 4h
-configuration  /etc/pillarbox/pillarbox.toml, generation 7
+configuration  /etc/pillarbox/pillarbox.toml, generation 7, rolled back from generation 6
 last reload    2026-11-22T16:00:00.123Z, refused, the old configuration stays
                error: unknown key
                  --> x\u001b[2J:4:1
@@ -323,6 +385,9 @@ old       1         none, it is gone
 
 EXTENSION  LISTENER  GENERATION  INSTANCES  CALLS  FAILURES        DENIALS  BREAKER                                        DIGEST
 xclient    edge      6           2          98765  trap 2, wall 1  none     open until 2026-11-22T16:01:00.000Z, opened 3  0123456789ab
+
+CANDIDATE FOR  LISTENER  TRIAL   INSTANCES  CALLS  FAILURES  DIFFERED  DIGEST
+xclient        edge      shadow  0          97     none      3 of 96   fedcba987654
 
 CERTIFICATE              LISTENER  EXPIRES                   DAYS  STANDING
 /etc/pillarbox/cert.pem  edge      2027-01-01T00:00:00.000Z  39    ageing

@@ -25,6 +25,10 @@ impl Operator for Clerk {
         })
     }
 
+    fn rollback(&self) -> BoxFuture<'_, Result<String, String>> {
+        Box::pin(async { Err("there is no generation before this one".to_owned()) })
+    }
+
     fn status(&self) -> Status {
         Status { generation: 3, config: "two\nlines".to_owned(), ..Status::default() }
     }
@@ -85,7 +89,7 @@ async fn orders_are_carried_out_and_answered() {
     let desk = Desk::open();
     desk.clerk.ends.notify_one();
     let reloaded = desk.ask(Request::Reload).await.unwrap();
-    assert_eq!(reloaded, Response::Reloaded("generation 2\nxclient changed".to_owned()));
+    assert_eq!(reloaded, Response::Done("generation 2\nxclient changed".to_owned()));
     *desk.clerk.outcome.lock().unwrap() = Err("error: unknown key".to_owned());
     desk.clerk.ends.notify_one();
     let refused = desk.ask(Request::Reload).await.unwrap();

@@ -79,6 +79,7 @@ impl fmt::Debug for Call<'_> {
 }
 
 /// What a hook answered, not yet looked at.
+#[derive(Clone)]
 pub enum Returned {
     /// Hooks that decide.
     Decision(types::Decision),

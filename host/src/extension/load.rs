@@ -23,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use tracing::Instrument as _;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
 
@@ -80,6 +81,8 @@ pub struct Declared {
 pub struct Linked {
     /// The extension's name.
     pub name: Arc<str>,
+    /// `shadow` or `canary` where it is a candidate for the extension of its name.
+    pub candidate: Option<&'static str>,
     /// The listener's name.
     pub listener: Arc<str>,
     /// The component's digest.
@@ -108,6 +111,16 @@ pub struct Linked {
     pub indices: Indices,
     /// Octets of memory an instance begins with.
     pub initial_memory: u64,
+}
+
+impl Linked {
+    /// What tags everything that is logged while it is asked, if it is a candidate.
+    pub fn span(&self) -> tracing::Span {
+        match self.candidate {
+            Some(candidate) => tracing::error_span!("candidate", candidate),
+            None => tracing::Span::none(),
+        }
+    }
 }
 
 impl fmt::Debug for Linked {
@@ -289,6 +302,8 @@ pub struct Purpose<'a> {
     pub extension: &'a config::Extension,
     /// Its entry on the listener.
     pub entry: &'a config::Use,
+    /// `shadow` or `canary` where it is a candidate.
+    pub candidate: Option<&'static str>,
     /// The listener's name.
     pub listener: &'a str,
     /// What is counted.
@@ -309,7 +324,7 @@ pub async fn link(
     compiled: &Compiled,
     purpose: Purpose<'_>,
 ) -> Result<(Arc<Linked>, Declared), Vec<Problem>> {
-    let Purpose { extension, entry, listener, counters, breaker, services } = purpose;
+    let Purpose { extension, entry, candidate, listener, counters, breaker, services } = purpose;
     let limits = extension.limits.narrowed(&entry.limits);
     let grant = Grant::new(entry.grant.clone(), entry.verdicts);
     let missing = Needs { compiled, grant: &grant, extension, entry, listener }.before_init();
@@ -323,7 +338,9 @@ pub async fn link(
         .map_err(|error| failed(format!("the component does not fit: {error:#}")))?;
     let indices = Indices::new(&pre).map_err(|error| failed(format!("the component does not fit: {error:#}")))?;
     let linked = Arc::new(Linked {
-        name: extension.name.as_str().into(),
+        // A candidate goes by the name of what it may take the place of; its own is for what is wrong with it.
+        name: entry.extension.as_str().into(),
+        candidate,
         listener: listener.into(),
         digest: compiled.digest,
         grant,
@@ -341,16 +358,14 @@ pub async fn link(
     });
     let deadline = tokio::time::Instant::now() + linked.limits.wall;
     let mut spent = Spent::default();
-    let mut instance =
-        Instance::start(&linked, rack, Some(Declared::default()), deadline, &mut spent).await.map_err(|failure| {
-            match failure {
-                Failure::Init(words) => {
-                    vec![Problem::at(extension.settings_place, format!("extension `{}` says: {words}", extension.name))]
-                }
-                Failure::Start(why) => failed(why),
-                other => failed(format!("init {other}")),
-            }
-        })?;
+    let started = Instance::start(&linked, rack, Some(Declared::default()), deadline, &mut spent);
+    let mut instance = started.instrument(linked.span()).await.map_err(|failure| match failure {
+        Failure::Init(words) => {
+            vec![Problem::at(extension.settings_place, format!("extension `{}` says: {words}", extension.name))]
+        }
+        Failure::Start(why) => failed(why),
+        other => failed(format!("init {other}")),
+    })?;
     let declared = instance.declared().unwrap_or_default();
     let missing = Needs { compiled, grant: &linked.grant, extension, entry, listener }.after_init(&declared);
     match missing.is_empty() {

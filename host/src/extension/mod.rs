@@ -16,6 +16,7 @@ mod bindings;
 mod breaker;
 mod budget;
 mod call;
+mod candidate;
 mod caught;
 mod engine;
 mod grant;
@@ -44,7 +45,7 @@ pub use roster::Roster;
 pub use services::Services;
 
 use crate::config::{self, Capability, Component, Config, Granted, Instances, Place, Problem, Problems, Use};
-use crate::observe::Counters;
+use crate::observe::{CandidateCounters, Counters};
 use breaker::Breaker;
 use engine::Engine;
 use interface::Hook;
@@ -101,6 +102,23 @@ pub struct Row {
     /// For whom it is there.
     pub peers: String,
     breaker: Arc<Breaker>,
+    /// What is tried beside it, or in some of its sessions.
+    pub candidate: Option<CandidateRow>,
+}
+
+/// What a candidate is on one listener, in words.
+#[derive(Clone, Debug)]
+pub struct CandidateRow {
+    /// The component.
+    pub digest: Digest,
+    /// How it is tried: `shadow`, or `canary` with what narrows it.
+    pub trial: String,
+    /// The hooks that are asked.
+    pub hooks: Vec<&'static str>,
+    /// What it was granted.
+    pub grants: String,
+    /// What is counted.
+    pub counters: Arc<CandidateCounters>,
 }
 
 /// What can be said of a component by itself.
@@ -158,7 +176,8 @@ impl Runtime {
             .map(|used| used.extension.as_str())
             .collect();
         let mut compiled = BTreeMap::new();
-        for extension in config.extensions.values().filter(|extension| used.contains(extension.name.as_str())) {
+        let active = config.extensions.values().filter(|extension| used.contains(extension.name.as_str()));
+        for extension in active.flat_map(|extension| extension.and_candidate()) {
             match self.compile(extension).await {
                 Ok(component) => {
                     compiled.insert(extension.name.as_str(), component);
@@ -177,14 +196,29 @@ impl Runtime {
                 };
                 let counters = self.counters.extension(&extension.name, name);
                 let breaker = self.breakers.find(component.digest, extension, entry, name);
+                let own = services.clone();
                 let purpose =
-                    Purpose { extension, entry, listener: name, counters, breaker, services: services.clone() };
-                match load::link(&self.engine, &self.rack, component, purpose).await {
-                    Ok((linked, declared)) => {
-                        entries.push((entry, Arc::new(Entry::new(linked, declared, &component.hooks, entry))));
+                    Purpose { extension, entry, candidate: None, listener: name, counters, breaker, services: own };
+                let (linked, declared) = match load::link(&self.engine, &self.rack, component, purpose).await {
+                    Ok(linked) => linked,
+                    Err(found) => {
+                        problems.extend(found);
+                        continue;
                     }
-                    Err(found) => problems.extend(found),
-                }
+                };
+                let active = Entry::new(linked, declared, &component.hooks, entry);
+                let candidate = extension
+                    .candidate
+                    .as_ref()
+                    .and_then(|candidate| Some((candidate, compiled.get(candidate.extension.name.as_str())?)));
+                let candidate = match candidate {
+                    None => None,
+                    Some((tried, component)) => {
+                        let tried = self.link_candidate(tried, component, entry, &active, name, services);
+                        tried.await.map_err(|found| problems.extend(found)).ok()
+                    }
+                };
+                entries.push((entry, Arc::new(active.with(candidate))));
             }
             problems.extend(roster::check(listener, &entries));
             loaded.rows.extend(entries.iter().map(|(used, entry)| Row::new(name, used, entry)));
@@ -199,7 +233,8 @@ impl Runtime {
 
     /// Forgets the compiled code that is not in these rows. Sessions that still run it keep it alive.
     pub fn retain(&self, rows: &[Row]) {
-        self.compiler.retain(&rows.iter().map(|row| row.digest).collect());
+        let candidate = |row: &Row| row.candidate.as_ref().map(|candidate| candidate.digest);
+        self.compiler.retain(&rows.iter().flat_map(|row| [Some(row.digest), candidate(row)]).flatten().collect());
     }
 
     /// How many instances there are now.
@@ -225,9 +260,8 @@ impl Runtime {
         let (extension, entry) = bare(grant);
         let counters = self.counters.extension("inspect", "inspect");
         let services = Services::default();
-        let breaker = Breaker::new(None);
-        let purpose =
-            Purpose { extension: &extension, entry: &entry, listener: "inspect", counters, breaker, services };
+        let (extension, entry, breaker) = (&extension, &entry, Breaker::new(None));
+        let purpose = Purpose { extension, entry, candidate: None, listener: "inspect", counters, breaker, services };
         let declared = match load::link(&self.engine, &self.rack, &compiled, purpose).await {
             Ok((_, declared)) => Ok(Words::of(&declared)),
             Err(problems) => {
@@ -302,6 +336,7 @@ fn bare(grant: config::Grant) -> (config::Extension, Use) {
         limits: config::ExtensionLimits::default(),
         on_failure: config::OnFailures::default(),
         breaker: None,
+        candidate: None,
     };
     let entry = Use {
         extension: extension.name.clone(),
@@ -339,6 +374,13 @@ impl Row {
             verdicts: verdicts.into_iter().filter(|(_, granted)| *granted).map(|(name, _)| name).collect(),
             peers: used.peers.as_ref().map_or_else(|| "everybody".to_owned(), networks),
             breaker: entry.linked.breaker.clone(),
+            candidate: entry.candidate.as_ref().map(|candidate| CandidateRow {
+                digest: candidate.entry.linked.digest,
+                trial: candidate.trial.to_string(),
+                hooks: candidate.entry.hooks.iter().map(|hook: &Hook| hook.name()).collect(),
+                grants: candidate.entry.linked.grant.to_string(),
+                counters: candidate.counters.clone(),
+            }),
         }
     }
 

@@ -1,13 +1,14 @@
 //! The extensions of one listener in one generation, in the order they are asked, and what can be wrong between them:
 //! two claims on one word, or a right that the operator gave to everybody.
 
+use super::candidate::Candidate;
 use super::interface::Hook;
 use super::load::{Declared, Linked};
 use super::missing::list;
 use super::rack::Rack;
 use crate::config::{Capability, Listener, Problem, Trust, Use};
 use crate::session::facts::{Facts, Login};
-use crate::session::policy::{Offers, Standing};
+use crate::session::policy::Offers;
 use ipnet::IpNet;
 use pillarbox_smtp::{Claim, KEYWORDS, MAIL_PARAMETERS, RECIPIENT_PARAMETERS, VERBS, Verbs};
 use sha2::{Digest as _, Sha256};
@@ -27,6 +28,8 @@ pub struct Entry {
     /// For whom it is there; none: for everybody.
     peers: Option<Vec<IpNet>>,
     trust: Trust,
+    /// What may take its place, and is tried meanwhile.
+    pub candidate: Option<Candidate>,
     /// Changes when the component, settings, grant or peers do.
     print: [u8; 32],
 }
@@ -73,8 +76,32 @@ impl Entry {
             hooks,
             peers: entry.peers.clone(),
             trust: entry.trust,
+            candidate: None,
             print: hasher.finalize().into(),
         }
+    }
+
+    /// The same with a candidate.
+    pub fn with(self, candidate: Option<Candidate>) -> Entry {
+        Entry { candidate, ..self }
+    }
+
+    /// Who is asked in this session: it, or the candidate in its place.
+    pub fn for_session(self: &Arc<Entry>, facts: &Facts) -> Arc<Entry> {
+        match self.candidate.as_ref().filter(|candidate| candidate.replaces(facts)) {
+            Some(candidate) => {
+                let (session, extension, listener) = (&*facts.id, &*self.linked.name, &*self.linked.listener);
+                tracing::info!(session, extension, listener, "canary");
+                candidate.entry.clone()
+            }
+            None => self.clone(),
+        }
+    }
+
+    /// Its print, if what it decides at `connect` or `hello` stands for the session.
+    pub fn standing(&self) -> Option<[u8; 32]> {
+        let greets = self.hooks.contains(&Hook::Connect) || self.hooks.contains(&Hook::Hello);
+        greets.then_some(self.print)
     }
 
     /// Whether it is there for this session: both the peer and the client lie in `peers`. An unknown client lies nowhere.
@@ -111,7 +138,8 @@ impl Entry {
         self.declared.mechanisms.iter().filter(spoken)
     }
 
-    fn judged(&self) -> impl Iterator<Item = &'static str> {
+    /// The SASL mechanisms of the server's that it judges.
+    pub fn judged(&self) -> impl Iterator<Item = &'static str> {
         let judged = |name: &&str| self.hooks.contains(&Hook::Verify) && self.linked.grant.judges(name);
         JUDGED.into_iter().filter(judged)
     }
@@ -176,12 +204,6 @@ impl Roster {
         known.insert(present, offers.clone());
         offers
     }
-
-    /// What a reload is compared with.
-    pub fn standing(&self) -> Standing {
-        let greets = |entry: &&Arc<Entry>| entry.hooks.contains(&Hook::Connect) || entry.hooks.contains(&Hook::Hello);
-        Standing { greeters: self.entries.iter().filter(greets).map(|entry| entry.print).collect() }
-    }
 }
 
 /// Everything wrong with a listener's extensions taken together.
@@ -190,6 +212,9 @@ pub fn check(listener: &Listener, entries: &[(&Use, Arc<Entry>)]) -> Vec<Problem
     for (index, (entry, this)) in entries.iter().enumerate() {
         check_peers(listener, entry, this, &mut problems);
         check_declared(entry, this, &mut problems);
+        if let Some(candidate) = &this.candidate {
+            check_peers(listener, entry, &candidate.entry, &mut problems);
+        }
         for (_, other) in entries.iter().take(index) {
             check_claims(entry, this, other, &mut problems);
         }

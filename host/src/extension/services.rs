@@ -12,3 +12,11 @@ pub struct Services {
     /// The tables of the configuration.
     pub tables: Tables,
 }
+
+impl Services {
+    /// The same for a shadow: it reads what the extension in use reads, and what it writes goes to a copy that its
+    /// sessions share as long as the generation.
+    pub fn for_shadow(&self) -> Services {
+        Services { kv: self.kv.as_ref().map(Kv::shadow), ..self.clone() }
+    }
+}

@@ -1,5 +1,6 @@
 //! What is counted from start to end of the process. A reload changes nothing here.
 
+use super::CandidateCounters;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,11 @@ pub struct Counters {
     logins_failed: AtomicU64,
     limits_reached: Mutex<BTreeMap<String, u64>>,
     extensions: Mutex<BTreeMap<(String, String), Arc<ExtensionCounters>>>,
+    candidates: Mutex<BTreeMap<(String, String), Tried>>,
 }
+
+/// The counters of a candidate, and the digest of the component that they are of.
+type Tried = ([u8; 32], Arc<CandidateCounters>);
 
 impl Counters {
     /// A session began.
@@ -71,6 +76,18 @@ impl Counters {
     pub fn extension(&self, extension: &str, listener: &str) -> Arc<ExtensionCounters> {
         let key = (extension.to_owned(), listener.to_owned());
         Arc::clone(lock(&self.extensions).entry(key).or_default())
+    }
+
+    /// The counters of a candidate for an extension on a listener, to be kept by whoever asks it there: the same ones
+    /// over reloads too as long as it is the same component, for what another did says nothing of this one.
+    pub fn candidate(&self, extension: &str, listener: &str, digest: [u8; 32]) -> Arc<CandidateCounters> {
+        let key = (extension.to_owned(), listener.to_owned());
+        let mut candidates = lock(&self.candidates);
+        let (of, counters) = candidates.entry(key).or_default();
+        if *of != digest {
+            (*of, *counters) = (digest, Arc::default());
+        }
+        Arc::clone(counters)
     }
 
     /// All of them as they are now; not one instant for all.
@@ -126,7 +143,8 @@ impl ExtensionCounters {
         add_named(&self.denials, capability);
     }
 
-    fn snapshot(&self, extension: &str, listener: &str) -> ExtensionSnapshot {
+    /// What was counted, by these names.
+    pub fn snapshot(&self, extension: &str, listener: &str) -> ExtensionSnapshot {
         ExtensionSnapshot {
             extension: extension.to_owned(),
             listener: listener.to_owned(),
@@ -194,7 +212,7 @@ fn add_one(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-fn read(counter: &AtomicU64) -> u64 {
+pub(super) fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
@@ -236,6 +254,11 @@ mod tests {
         // A reload asks again and goes on counting.
         counters.extension("xclient", "edge").called();
         counters.extension("xclient", "inside").called();
+        let tried = counters.candidate("xclient", "edge", [1; 32]);
+        tried.compared(true);
+        tried.compared(false);
+        assert_eq!(counters.candidate("xclient", "edge", [1; 32]).comparisons(), (2, 1));
+        assert_eq!(counters.candidate("xclient", "edge", [2; 32]).comparisons(), (0, 0));
         let _alive = edge.instance();
         drop(edge.instance());
 

@@ -4,11 +4,13 @@
 //! lines, make a line endless, or hold up the mail. The room does not know what the events mean, who reads them, or how
 //! the operator asked for them: `start` is handed its settings.
 
+mod candidate;
 mod counters;
 mod event;
 mod sink;
 mod text;
 
+pub use candidate::CandidateCounters;
 pub use counters::{Alive, Counters, ExtensionCounters, ExtensionSnapshot, Snapshot};
 pub use text::{chain, clip, escape, timestamp};
 

@@ -4,6 +4,7 @@
 //! then publish; stop taking, finish what is under way, then go.
 
 mod prepare;
+mod rollback;
 mod status;
 mod tables;
 mod users;
@@ -23,10 +24,10 @@ use crate::session::generation::{Generation, Judgement, Post, RecipientName, Rou
 use crate::session::policy::Asking;
 use crate::session::{self, Arrival, Service};
 use crate::spool::{self, Spool};
-use crate::table::Tables;
 use crate::tls;
 use arc_swap::ArcSwap;
 use prepare::refuse_expired;
+use rollback::Served;
 use status::changes;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -82,13 +83,13 @@ pub struct Server {
 
 /// What is served now, for people.
 struct Serving {
-    config: Config,
-    rows: Vec<Row>,
+    now: Served,
+    /// What was served before, for a rollback; none before the first reload and after a rollback.
+    previous: Option<Served>,
+    /// The generation that a rollback took the place of, until the next reload.
+    rolled_back_from: Option<u64>,
     /// The generation each extension on each listener has been what it is since.
     since: BTreeMap<(String, String), u64>,
-    tls: BTreeMap<String, tls::Acceptor>,
-    users: BTreeMap<PathBuf, users::Shared>,
-    tables: Tables,
     last_reload: Option<ReloadStatus>,
 }
 
@@ -154,7 +155,7 @@ impl Server {
         let kv = Kv::open(&config.server.state_dir, kv::system_clock());
         let kv = kv.map_err(|error| StartError::System("thread for the kv store", error.into()))?;
         let services = Services { kv: Some(kv.clone()), ..Services::default() };
-        let prepared = prepare(&choice, &runtime, &services).await?;
+        let prepared = Arc::new(prepare(&choice, &runtime, &services).await?);
         let spool = Spool::open(&prepared.config.server.state_dir)?;
         kv.begin();
         let routes = Arc::new(ArcSwap::from_pointee(Routes::new(prepared.config.routes.clone())));
@@ -177,12 +178,10 @@ impl Server {
             generations,
             routes,
             serving: Mutex::new(Serving {
-                config: prepared.config.clone(),
-                rows: Vec::new(),
+                now: Served { number: 0, prepared: prepared.clone() },
+                previous: None,
+                rolled_back_from: None,
                 since: BTreeMap::new(),
-                tls: BTreeMap::new(),
-                users: BTreeMap::new(),
-                tables: Tables::default(),
                 last_reload: None,
             }),
             users_faults: users::Faults::default(),
@@ -203,8 +202,8 @@ impl Server {
 
     /// Puts a checked configuration in the place of the one that is served: binds what is new, and publishes all of it
     /// at once.
-    async fn publish(&self, prepared: Prepared) -> Result<u64, Refused> {
-        let Prepared { config, loaded, tls, users, tables, names } = prepared;
+    async fn publish(&self, prepared: Arc<Prepared>) -> Result<u64, Refused> {
+        let Prepared { config, loaded, tls, users, names, .. } = &*prepared;
         let routes = Arc::new(Routes::new(config.routes.clone()));
         let hostname: Arc<str> = config.server.hostname.as_str().into();
         let post = |(name, listener): (&String, &Arc<config::Listener>)| {
@@ -227,7 +226,6 @@ impl Server {
         self.routes.store(routes);
         self.generations.send_replace(Arc::new(Generation { number, posts }));
         drop(doors);
-        self.runtime.retain(&loaded.rows);
         for row in &loaded.rows {
             let digest = row.digest.to_string();
             tracing::info!(
@@ -240,6 +238,18 @@ impl Server {
                 peers = &*row.peers,
                 "granted"
             );
+            if let Some(candidate) = &row.candidate {
+                let digest = candidate.digest.to_string();
+                tracing::info!(
+                    generation = number,
+                    listener = &*row.listener,
+                    extension = &*row.extension,
+                    candidate = &*candidate.trial,
+                    digest = digest.get(..16).unwrap_or_default(),
+                    grants = &*candidate.grants,
+                    "granted"
+                );
+            }
         }
         let now = SystemTime::now();
         for validity in tls.values().flat_map(tls::Acceptor::validity) {
@@ -250,49 +260,39 @@ impl Server {
             }
         }
         if let Some(logging) = &self.logging {
-            logging.change(level(&config), format(&config));
+            logging.change(level(config), format(config));
         }
         let mut serving = self.serving();
         let since = |row: &Row| {
             let key = (row.extension.clone(), row.listener.clone());
-            let same = serving.rows.iter().any(|old| {
+            let same = serving.now.prepared.loaded.rows.iter().any(|old| {
                 (old.listener == row.listener) && old.extension == row.extension && old.digest == row.digest
             });
             let since = serving.since.get(&key).copied().filter(|_| same).unwrap_or(number);
             (key, since)
         };
         serving.since = loaded.rows.iter().map(since).collect();
-        serving.config = config;
-        serving.rows = loaded.rows;
-        serving.tls = tls;
-        serving.users = users;
-        serving.tables = tables;
+        serving.now = Served { number, prepared };
         Ok(number)
     }
 
     async fn reload_now(&self) -> Result<String, Refused> {
         let prepared = prepare(&self.choice, &self.runtime, &self.services).await?;
-        let (old, old_rows, old_tls, old_tables) = {
-            let serving = self.serving();
-            (serving.config.clone(), serving.rows.clone(), serving.tls.clone(), serving.tables.clone())
-        };
-        if prepared.config.server.state_dir != old.server.state_dir {
+        let before = self.serving().now.clone();
+        let old = &before.prepared;
+        if prepared.config.server.state_dir != old.config.server.state_dir {
             return Err(Refused::Restart("server.state-dir"));
         }
-        if prepared.config.server.instances != old.server.instances {
+        if prepared.config.server.instances != old.config.server.instances {
             return Err(Refused::Restart("server.instances"));
         }
-        for (name, acceptor) in &prepared.tls {
-            match old_tls.get(name) {
-                // The same certificates: tickets that clients hold stay good.
-                Some(before) if before.fingerprint() == acceptor.fingerprint() => acceptor.inherit(before),
-                // Starting with an expired certificate is better than not starting; changing to one is a mistake.
-                _ => refuse_expired(acceptor)?,
-            }
-        }
-        let mut changes = changes(&old, &old_rows, &old_tls, &prepared);
-        changes.extend(tables::changes(&old_tables, &prepared.tables));
-        let number = self.publish(prepared).await?;
+        take_over(&old.tls, &prepared.tls)?;
+        let changes = changes(old, &prepared);
+        let number = self.publish(Arc::new(prepared)).await?;
+        let mut serving = self.serving();
+        serving.previous = Some(before);
+        serving.rolled_back_from = None;
+        drop(serving);
         let what = if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("\n") };
         Ok(format!("generation {number} is served\n{what}"))
     }
@@ -300,11 +300,19 @@ impl Server {
     /// Follows the files that may change without a reload, until the server ends.
     async fn watch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let certificates = tls::watch(
-            || self.serving().tls.iter().map(|(name, acceptor)| (name.clone(), acceptor.clone())).collect(),
+            || {
+                self.serving()
+                    .now
+                    .prepared
+                    .tls
+                    .iter()
+                    .map(|(name, acceptor)| (name.clone(), acceptor.clone()))
+                    .collect()
+            },
             LOOK,
             stop.clone(),
         );
-        let users = users::watch(|| self.serving().users.clone(), &self.users_faults, LOOK);
+        let users = users::watch(|| self.serving().now.prepared.users.clone(), &self.users_faults, LOOK);
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => {}
             _ = async { tokio::join!(certificates, users) } => {}
@@ -312,7 +320,7 @@ impl Server {
     }
 
     fn state_dir(&self) -> PathBuf {
-        self.serving().config.server.state_dir.clone()
+        self.serving().now.prepared.config.server.state_dir.clone()
     }
 
     fn serving(&self) -> MutexGuard<'_, Serving> {
@@ -331,14 +339,24 @@ impl Operator for Server {
             };
             match ok {
                 true => tracing::info!(result = &**text, "reloaded"),
-                false => {
-                    tracing::error!(error = &**text, "reload refused, the previous generation goes on");
-                    // What was compiled for it would wait for a reload that succeeds.
-                    self.runtime.retain(&self.serving().rows);
-                }
+                false => tracing::error!(error = &**text, "reload refused, the previous generation goes on"),
             }
+            self.retain();
             self.serving().last_reload =
                 Some(ReloadStatus { at: observe::timestamp(SystemTime::now()), ok, text: text.clone() });
+            result
+        })
+    }
+
+    fn rollback(&self) -> BoxFuture<'_, Result<String, String>> {
+        Box::pin(async move {
+            let _one_at_a_time = self.reloading.lock().await;
+            let result = self.rollback_now().await.map_err(|error| observe::chain(&error));
+            match &result {
+                Ok(text) => tracing::warn!(result = &**text, "rolled back"),
+                Err(text) => tracing::error!(error = &**text, "rollback refused, everything stays"),
+            }
+            self.retain();
             result
         })
     }
@@ -346,6 +364,22 @@ impl Operator for Server {
     fn status(&self) -> Status {
         self.describe()
     }
+}
+
+/// What is presented goes over from one generation to the next.
+///
+/// # Errors
+/// A certificate that was not served before has expired.
+fn take_over(old: &BTreeMap<String, tls::Acceptor>, new: &BTreeMap<String, tls::Acceptor>) -> Result<(), Refused> {
+    for (name, acceptor) in new {
+        match old.get(name) {
+            // The same certificates: tickets that clients hold stay good.
+            Some(before) if before.fingerprint() == acceptor.fingerprint() => acceptor.inherit(before),
+            // Starting with an expired certificate is better than not starting; changing to one is a mistake.
+            _ => refuse_expired(acceptor)?,
+        }
+    }
+    Ok(())
 }
 
 /// The level the log is kept at.

@@ -65,6 +65,9 @@ pub enum Refused {
     /// It would change to a certificate that holds no more.
     #[error("the certificate in {} has expired", .0.display())]
     Expired(PathBuf),
+    /// A rollback with nothing to go back to.
+    #[error("there is no generation before this one")]
+    NoPrevious,
     /// It asks for what only a restart can change.
     #[error("`{0}` changed, which needs a restart")]
     Restart(&'static str),

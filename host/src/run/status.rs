@@ -1,10 +1,10 @@
 //! What the server says of itself: `status`, and what a reload changed.
 
-use super::{Server, prepare::Prepared, users};
+use super::{Server, prepare::Prepared, tables, users};
 use crate::config::{self, Config};
-use crate::control::{CertificateStatus, ExtensionStatus, ListenerStatus, Status};
-use crate::extension::Row;
-use crate::{observe, tls};
+use crate::control::{CandidateStatus, CertificateStatus, ExtensionStatus, ListenerStatus, Status};
+use crate::extension::{CandidateRow, Row};
+use crate::observe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
@@ -23,7 +23,7 @@ impl Server {
             addresses: bound.iter().filter(|(of, _)| of == name).map(|(_, address)| *address).collect(),
             sessions: u64::try_from(*sessions).unwrap_or(u64::MAX),
         });
-        let extensions = serving.rows.iter().map(|row| {
+        let extensions = serving.now.prepared.loaded.rows.iter().map(|row| {
             let counted = snapshot
                 .extensions
                 .iter()
@@ -46,10 +46,11 @@ impl Server {
                 breaker: breaker.position.name().to_owned(),
                 breaker_until: breaker.left.map(|left| observe::timestamp(SystemTime::now() + left)),
                 breaker_opened: breaker.opened,
+                candidate: row.candidate.as_ref().map(candidate_status),
             }
         });
         let now = SystemTime::now();
-        let certificates = serving.tls.iter().flat_map(|(listener, acceptor)| {
+        let certificates = serving.now.prepared.tls.iter().flat_map(|(listener, acceptor)| {
             acceptor.validity().into_iter().map(move |validity| CertificateStatus {
                 listener: listener.clone(),
                 chain: validity.chain.display().to_string(),
@@ -59,14 +60,17 @@ impl Server {
             })
         });
         let renewal_errors = serving
+            .now
+            .prepared
             .tls
             .iter()
             .filter_map(|(listener, acceptor)| Some((listener.clone(), acceptor.last_renewal_error()?)));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.generations.borrow().number,
+            rolled_back_from: serving.rolled_back_from,
             uptime_seconds: self.started.elapsed().as_secs(),
-            config: serving.config.source.name.clone(),
+            config: serving.now.prepared.config.source.name.clone(),
             listeners: listeners.collect(),
             extensions: extensions.collect(),
             queue: self.spool.depth(),
@@ -88,13 +92,24 @@ impl Server {
     }
 }
 
+fn candidate_status(row: &CandidateRow) -> CandidateStatus {
+    let counted = row.counters.calls.snapshot("", "");
+    let (compared, differed) = row.counters.comparisons();
+    CandidateStatus {
+        trial: row.trial.clone(),
+        digest: row.digest.to_string(),
+        instances: counted.instances,
+        calls: counted.calls,
+        failures: counted.failures,
+        denials: counted.denials,
+        compared,
+        differed,
+    }
+}
+
 /// What a reload changed, a line each.
-pub(super) fn changes(
-    old: &Config,
-    old_rows: &[Row],
-    old_tls: &BTreeMap<String, tls::Acceptor>,
-    new: &Prepared,
-) -> Vec<String> {
+pub(super) fn changes(before: &Prepared, new: &Prepared) -> Vec<String> {
+    let (old, old_rows, old_tls, old_tables) = (&before.config, &before.loaded.rows, &before.tls, &before.tables);
     let mut lines = Vec::new();
     let listeners = |config: &Config| config.listeners.keys().cloned().collect::<BTreeSet<_>>();
     let (before, after) = (listeners(old), listeners(&new.config));
@@ -109,6 +124,16 @@ pub(super) fn changes(
         rows.iter().find(|other| (&other.listener, &other.extension) == (&row.listener, &row.extension)).cloned()
     };
     for row in &new.loaded.rows {
+        let told = |row: &Row| row.candidate.as_ref().map(|candidate| (candidate.digest, candidate.trial.clone()));
+        let before = find(old_rows, row).and_then(|before| told(&before));
+        if before != told(row) {
+            let what = match (before, &row.candidate) {
+                (_, None) => "gone".to_owned(),
+                (None, Some(candidate)) => format!("new, {}", candidate.trial),
+                (Some(_), Some(candidate)) => format!("changed, {}", candidate.trial),
+            };
+            lines.push(format!("candidate for {} on {}: {what}", row.extension, row.listener));
+        }
         let what = match find(old_rows, row) {
             None => "new",
             Some(before) if before.digest != row.digest => "component changed",
@@ -148,5 +173,6 @@ pub(super) fn changes(
     if routes(old) != routes(&new.config) {
         lines.push("routes: changed".to_owned());
     }
+    lines.extend(tables::changes(old_tables, &new.tables));
     lines
 }

@@ -93,7 +93,11 @@ async fn look(path: &Path) -> Look {
     Some((found.modified().ok()?, rights, found.len(), (found.dev(), found.ino())))
 }
 
-async fn read_again(path: &Path, users: &Shared) -> Result<(), String> {
+/// Reads one file again, which others may be using meanwhile.
+///
+/// # Errors
+/// It is not right; what was read before stays.
+pub(super) async fn read_again(path: &Path, users: &Shared) -> Result<(), String> {
     let owned = path.to_owned();
     let read = tokio::task::spawn_blocking(move || Users::load(&owned)).await;
     let fresh = read.map_err(|error| error.to_string())?.map_err(|error| observe::chain(&error))?;

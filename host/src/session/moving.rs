@@ -50,7 +50,7 @@ impl Session {
         let offered = self.policy.offers(&self.facts).verbs;
         let (standing, relay) = (self.policy.standing(), self.rules.relay.clone());
         let before = self.moving.get_or_insert(Before { standing, relay, lost_login: false });
-        self.policy = post.extensions.open(self.policy.remembered());
+        self.policy = post.extensions.open(self.policy.remembered(), &self.facts);
         self.generation = newest.number;
         let doubtful = self.post.listener.tls.client_authorities != post.listener.tls.client_authorities;
         self.post = post;

@@ -243,8 +243,8 @@ pub trait Policy: Send + Sync {
 
 /// The policy of one listener in one generation.
 pub trait Extensions: Send + Sync {
-    /// Opens the policy of a session; `memory` is empty for a new one.
-    fn open(&self, memory: Memory) -> Box<dyn Policy>;
+    /// Opens the policy of a session of these facts; `memory` is empty for a new one.
+    fn open(&self, memory: Memory, facts: &Facts) -> Box<dyn Policy>;
 }
 
 /// What extensions remember of a session (the interface `state`), by extension name.

@@ -84,7 +84,7 @@ impl Session {
         let mut session = Session {
             generations,
             generation: newest.number,
-            policy: post.extensions.open(Memory::new()),
+            policy: post.extensions.open(Memory::new(), &facts),
             rules: post.listener.rules_for(facts.client.endpoint.address),
             facts: Arc::new(facts),
             post,

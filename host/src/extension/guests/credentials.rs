@@ -26,7 +26,7 @@ impl Guests {
     ) -> Exchange {
         self.pending = None;
         let speaks = |entry: &Arc<Entry>| entry.speaks(mechanism) && entry.is_there(facts);
-        match self.roster.entries.iter().position(speaks) {
+        match self.entries.iter().position(speaks) {
             Some(index) => self.step(index, Call::Authenticate(mechanism, initial), facts).await,
             // Nobody comes here by what `offers` said, except when a reload took the mechanism away in between.
             None => Exchange::Later,
@@ -42,7 +42,7 @@ impl Guests {
     }
 
     async fn step(&mut self, index: usize, call: Call<'_>, facts: &mut Arc<Facts>) -> Exchange {
-        let Some(entry) = self.roster.entries.get(index).cloned() else { return Exchange::Later };
+        let Some(entry) = self.entries.get(index).cloned() else { return Exchange::Later };
         let linked = &entry.linked;
         let settled = self.call(index, linked, call, facts).await.and_then(|settled| settled.judge(verdict::step));
         let (step, settlement) = match settled {
@@ -80,7 +80,7 @@ impl Guests {
         };
         let mut judged = Judged::Nobody;
         for index in 0..self.chairs.len() {
-            let Some(entry) = self.roster.entries.get(index).cloned() else { break };
+            let Some(entry) = self.entries.get(index).cloned() else { break };
             if !entry.judges(mechanism) || !entry.is_there(facts) {
                 continue;
             }

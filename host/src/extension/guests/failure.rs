@@ -13,6 +13,7 @@ use tokio::time::Instant;
 /// A verdict outside the grant was taken as `next`.
 pub(super) fn note_outside(linked: &Linked, facts: &Facts, hook: Hook, ruled: &Ruled) {
     if let Some(verdict) = ruled.outside {
+        let _tagged = linked.span().entered();
         linked.counters.denied("verdict");
         let (extension, listener) = (&*linked.name, &*linked.listener);
         tracing::warn!(
@@ -42,6 +43,7 @@ pub(super) fn failed(linked: &Linked, facts: &Facts, hook: Hook, failure: &Failu
 
 /// Logs and counts it. What the breaker spares is only counted: the log has a line where it opened.
 pub(super) fn note_failure(linked: &Linked, facts: &Facts, hook: Hook, failure: &Failure) {
+    let _tagged = linked.span().entered();
     linked.counters.failed(failure.kind());
     let (panic, frames) = match failure {
         Failure::Breaker => return,

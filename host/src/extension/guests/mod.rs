@@ -5,6 +5,7 @@
 
 mod credentials;
 mod failure;
+mod shadow;
 
 use super::bindings::pillarbox::extension::types;
 use super::breaker::Pass;
@@ -12,7 +13,7 @@ use super::call::{Call, Failure, Outcome, Returned};
 use super::instance::Instance;
 use super::interface::Hook;
 use super::load::Linked;
-use super::rack::Ticket;
+use super::rack::{Rack, Ticket};
 use super::roster::{Entry, Roster};
 use super::verdict::{self, Commanded, Verdict};
 use crate::session::change::Identity;
@@ -24,14 +25,21 @@ use crate::session::policy::{
 };
 use failure::{failed, note_outside, note_pass};
 use pillarbox_smtp::{Parameter, reply};
+pub use shadow::Lines;
+use shadow::Shadow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// The extensions of one session.
 pub struct Guests {
     roster: Arc<Roster>,
+    /// Who is asked in this session: of each extension of the roster itself, or the candidate that is its canary here.
+    entries: Vec<Arc<Entry>>,
     chairs: Vec<Chair>,
+    /// Who is asked beside them, and not heard.
+    shadows: Vec<Option<Shadow>>,
     /// The exchange that waits for the peer's next line.
     pending: Option<Pending>,
 }
@@ -55,14 +63,37 @@ struct Chair {
 }
 
 impl Extensions for Arc<Roster> {
-    fn open(&self, mut memory: Memory) -> Box<dyn Policy> {
-        let chair = |entry: &Arc<Entry>| {
-            let mut remembered = memory.remove(&entry.linked.name).unwrap_or_default();
-            let spent = std::mem::take(&mut remembered.spent);
-            Chair { instance: None, remembered: Arc::new(remembered), spent }
-        };
-        let chairs = self.entries.iter().map(chair).collect();
-        Box::new(Guests { roster: self.clone(), chairs, pending: None })
+    fn open(&self, mut memory: Memory, facts: &Facts) -> Box<dyn Policy> {
+        let (mut entries, mut chairs, mut shadows) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in &self.entries {
+            let chair = Chair::of(memory.remove(&entry.linked.name).unwrap_or_default());
+            shadows.push(Shadow::of(entry, &mut memory, &chair.remembered));
+            chairs.push(chair);
+            entries.push(entry.for_session(facts));
+        }
+        Box::new(Guests { roster: self.clone(), entries, chairs, shadows, pending: None })
+    }
+}
+
+impl Chair {
+    fn of(mut remembered: Remembered) -> Chair {
+        let spent = std::mem::take(&mut remembered.spent);
+        Chair { instance: None, remembered: Arc::new(remembered), spent }
+    }
+
+    /// Another client is no new session: what was used is used.
+    fn forget(&mut self) {
+        *self = Chair { spent: self.spent, ..Chair::default() };
+    }
+
+    fn forget_message(&mut self) {
+        if !self.remembered.message.is_empty() {
+            Arc::make_mut(&mut self.remembered).message.clear();
+        }
+    }
+
+    fn remembered(&self) -> Remembered {
+        Remembered { spent: self.spent, ..(*self.remembered).clone() }
     }
 }
 
@@ -73,7 +104,7 @@ impl Policy for Guests {
 
     fn keywords(&self, facts: &Facts) -> Vec<String> {
         let mut lines = Vec::new();
-        for (entry, chair) in self.roster.entries.iter().zip(&self.chairs) {
+        for (entry, chair) in self.entries.iter().zip(&self.chairs) {
             // Advertised to those who may use it, and to nobody else.
             if !entry.commands(facts) {
                 continue;
@@ -100,7 +131,7 @@ impl Policy for Guests {
     fn command<'a>(&'a mut self, verb: &'a str, argument: &'a str, facts: &'a mut Arc<Facts>) -> Asking<'a, Answer> {
         Box::pin(async move {
             let declares = |entry: &Arc<Entry>| entry.declared.verbs.contains_key(verb) && entry.commands(facts);
-            match self.roster.entries.iter().position(declares) {
+            match self.entries.iter().position(declares) {
                 Some(index) => self.answer(index, Call::Begin(verb, argument), facts).await,
                 // The machine asked by what `offers` said, so nobody comes here but by a mistake of ours.
                 None => Answer::Refuse(reply::extension_failed()),
@@ -143,44 +174,41 @@ impl Policy for Guests {
     }
 
     fn reads_messages(&self, facts: &Facts) -> bool {
-        self.roster.entries.iter().any(|entry| entry.hooks.contains(&Hook::Message) && entry.is_there(facts))
+        let shadows = self.shadows.iter().flatten().map(|shadow| &shadow.entry);
+        let mut all = self.entries.iter().chain(shadows);
+        all.any(|entry| entry.hooks.contains(&Hook::Message) && entry.is_there(facts))
     }
 
     fn forget(&mut self) {
         self.pending = None;
-        // Another client is no new session: what was used is used.
-        for chair in &mut self.chairs {
-            *chair = Chair { spent: chair.spent, ..Chair::default() };
-        }
+        self.chairs.iter_mut().for_each(Chair::forget);
+        self.shadows.iter_mut().flatten().for_each(Shadow::forget);
     }
 
     fn forget_message(&mut self) {
-        for chair in &mut self.chairs {
-            if !chair.remembered.message.is_empty() {
-                Arc::make_mut(&mut chair.remembered).message.clear();
-            }
-        }
+        self.chairs.iter_mut().for_each(Chair::forget_message);
+        self.shadows.iter_mut().flatten().for_each(Shadow::forget_message);
     }
 
     fn rest(&mut self) {
         for chair in &mut self.chairs {
             chair.instance = None;
         }
+        self.shadows.iter_mut().flatten().for_each(Shadow::rest);
     }
 
     fn standing(&self) -> Standing {
-        self.roster.standing()
+        Standing { greeters: self.entries.iter().filter_map(|entry| entry.standing()).collect() }
     }
 
     fn vouches(&self, extension: &str, login: &Login, facts: &Facts) -> bool {
-        self.roster.entries.iter().any(|entry| &*entry.linked.name == extension && entry.vouches(login, facts))
+        self.entries.iter().any(|entry| &*entry.linked.name == extension && entry.vouches(login, facts))
     }
 
     fn remembered(&mut self) -> Memory {
-        let named = |(entry, chair): (&Arc<Entry>, &Chair)| {
-            (entry.linked.name.clone(), Remembered { spent: chair.spent, ..(*chair.remembered).clone() })
-        };
-        self.roster.entries.iter().zip(&self.chairs).map(named).collect()
+        let named = |(entry, chair): (&Arc<Entry>, &Chair)| (entry.linked.name.clone(), chair.remembered());
+        let shadows = self.shadows.iter().flatten().map(Shadow::remembered);
+        self.entries.iter().zip(&self.chairs).map(named).chain(shadows).collect()
     }
 }
 
@@ -202,8 +230,12 @@ impl Guests {
         };
         let hook = call.hook();
         for index in 0..self.chairs.len() {
-            let Some(entry) = self.roster.entries.get(index).cloned() else { break };
-            if !entry.hooks.contains(&hook) || !entry.is_there(facts) {
+            let Some(entry) = self.entries.get(index).cloned() else { break };
+            if !entry.is_there(facts) {
+                continue;
+            }
+            if !entry.hooks.contains(&hook) {
+                self.ask_shadow(index, call.clone(), facts).await;
                 continue;
             }
             let verdict = match self.call(index, &entry.linked, call.clone(), facts).await.and_then(|settled| {
@@ -235,7 +267,7 @@ impl Guests {
     }
 
     async fn answer(&mut self, index: usize, call: Call<'_>, facts: &mut Arc<Facts>) -> Answer {
-        let Some(entry) = self.roster.entries.get(index).cloned() else {
+        let Some(entry) = self.entries.get(index).cloned() else {
             return Answer::Refuse(reply::extension_failed());
         };
         let linked = &entry.linked;
@@ -267,8 +299,12 @@ impl Guests {
     async fn inform(&mut self, call: Call<'_>, facts: &mut Arc<Facts>) {
         let hook = call.hook();
         for index in 0..self.chairs.len() {
-            let Some(entry) = self.roster.entries.get(index).cloned() else { break };
-            if !entry.hooks.contains(&hook) || !entry.is_there(facts) {
+            let Some(entry) = self.entries.get(index).cloned() else { break };
+            if !entry.is_there(facts) {
+                continue;
+            }
+            if !entry.hooks.contains(&hook) {
+                self.ask_shadow(index, call.clone(), facts).await;
                 continue;
             }
             match self.call(index, &entry.linked, call.clone(), facts).await {
@@ -286,7 +322,8 @@ impl Guests {
         self.pending.take().filter(|pending| pending.hook == hook)
     }
 
-    /// One call. The instance is the session's own, made when it is first needed.
+    /// One call, and beside it that of the shadow, if there is one: both see the session as it now is, and the slower is
+    /// waited for.
     async fn call(
         &mut self,
         index: usize,
@@ -294,35 +331,55 @@ impl Guests {
         call: Call<'_>,
         facts: &Arc<Facts>,
     ) -> Result<Settled, Failure> {
-        let pass = linked.breaker.admit(Instant::now()).ok_or(Failure::Breaker)?;
-        linked.counters.called();
-        let made = self.make(index, linked, call, facts).await;
-        match made {
-            Ok((instance, outcome)) => Ok(Settled { instance, outcome, linked: linked.clone(), pass }),
-            Err(failure) => {
-                note_pass(linked, pass, Some(&failure));
-                Err(failure)
-            }
-        }
-    }
-
-    async fn make(
-        &mut self,
-        index: usize,
-        linked: &Arc<Linked>,
-        call: Call<'_>,
-        facts: &Arc<Facts>,
-    ) -> Result<(Instance, Outcome), Failure> {
         let Some(chair) = self.chairs.get_mut(index) else {
             return Err(Failure::Start("no such extension".to_owned()));
         };
-        // One wall budget for all of it: the wait for room, `init` in a new instance, and the call itself.
-        let deadline = Instant::now() + linked.limits.wall;
+        let (hook, rack) = (call.hook(), &self.roster.rack);
+        let Some(shadow) = self.shadows.get_mut(index).and_then(Option::as_mut) else {
+            return ask(linked, chair, rack, call, facts).await;
+        };
+        let active = ask(linked, chair, rack, call.clone(), facts);
+        let (settled, said) = tokio::join!(active, shadow.ask(rack, call, facts));
+        shadow.compare(shadow::said(linked, hook, &settled), said, hook, facts);
+        settled
+    }
+
+    /// Asks the shadow alone, at a hook that the extension in use does not have.
+    async fn ask_shadow(&mut self, index: usize, call: Call<'_>, facts: &Arc<Facts>) {
+        let Some(shadow) = self.shadows.get_mut(index).and_then(Option::as_mut) else { return };
+        let hook = call.hook();
+        if shadow.entry.hooks.contains(&hook) {
+            let said = shadow.ask(&self.roster.rack, call, facts).await;
+            shadow.compare(shadow::silence(hook), said, hook, facts);
+        }
+    }
+}
+
+/// One call. The instance is the session's own, made when it is first needed.
+async fn ask(
+    linked: &Arc<Linked>,
+    chair: &mut Chair,
+    rack: &Arc<Rack>,
+    call: Call<'_>,
+    facts: &Arc<Facts>,
+) -> Result<Settled, Failure> {
+    let pass = linked.breaker.admit(Instant::now()).ok_or(Failure::Breaker)?;
+    linked.counters.called();
+    // One wall budget for all of it: the wait for room, `init` in a new instance, and the call itself.
+    let deadline = Instant::now() + linked.limits.wall;
+    let called = async {
         let instance = match chair.instance.take().and_then(Ticket::redeem) {
             Some(instance) => instance,
-            None => Instance::start(linked, &self.roster.rack, None, deadline, &mut chair.spent).await?,
+            None => Instance::start(linked, rack, None, deadline, &mut chair.spent).await?,
         };
         instance.call(call, facts.clone(), chair.remembered.clone(), deadline, &mut chair.spent).await
+    };
+    match called.instrument(linked.span()).await {
+        Ok((instance, outcome)) => Ok(Settled { instance, outcome, linked: linked.clone(), pass }),
+        Err(failure) => {
+            note_pass(linked, pass, Some(&failure));
+            Err(failure)
+        }
     }
 }
 
@@ -362,7 +419,7 @@ impl Settlement {
     /// Applies it, and hands on the changes of client, which also depend on the answer.
     fn apply(self, guests: &mut Guests, index: usize, facts: &mut Arc<Facts>, stage: Stage) -> Vec<Identity> {
         let Settlement { instance, staged, remembered } = self;
-        let name = guests.roster.entries.get(index).map(|entry| entry.linked.name.clone());
+        let name = guests.entries.get(index).map(|entry| entry.linked.name.clone());
         if let Some(chair) = guests.chairs.get_mut(index) {
             chair.instance = Some(guests.roster.rack.put(instance));
             chair.remembered = remembered;

@@ -69,7 +69,7 @@ fn roster(loaded: Loaded) -> Arc<Roster> {
 }
 
 fn policy(roster: &Arc<Roster>) -> Box<dyn Policy> {
-    roster.open(Memory::new())
+    roster.open(Memory::new(), &facts())
 }
 
 fn facts() -> Arc<Facts> {

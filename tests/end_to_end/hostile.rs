@@ -4,6 +4,7 @@
 //! The component is `tests/components/hostile`, which misbehaves as its settings say. Here a case is a listener of its own
 //! with one such extension, and one server has many.
 
+mod breaker;
 mod budgets;
 mod load;
 

@@ -5,6 +5,8 @@ use pillarbox_tests::{Event, Server};
 
 /// Three failures open it, for longer than a test takes.
 const QUICK: &str = r#"breaker = { failures = 3, within = "60s", pause = "30s" }"#;
+/// Left alone, it is left alone at every hook: what happens to MAIL is what is looked at.
+const AT_MAIL: &str = r#"on-failure = { default = "skip", mail = "tempfail" }"#;
 
 /// Asks for a transaction so many times, in a session for each.
 #[track_caller]
@@ -28,7 +30,7 @@ fn status(server: &Server, name: &str) -> serde_json::Value {
 fn what_keeps_failing_is_left_alone() {
     let text = config(
         &(listener("broken", "broken", "")
-            + &extension("broken", "mail", "panic", QUICK)
+            + &extension("broken", "mail", "panic", &format!("{AT_MAIL}\n{QUICK}"))
             + &listener("passed", "passed", "")
             + &extension("passed", "mail", "panic", &format!("on-failure = \"skip\"\n{QUICK}"))
             + QUIET),
@@ -68,8 +70,9 @@ fn what_keeps_failing_is_left_alone() {
 #[test]
 fn one_call_decides_when_the_pause_is_over() {
     let quick = r#"breaker = { failures = 1, pause = "100ms", longest-pause = "200ms" }"#;
-    let server =
-        Server::start(&config(&(listener("broken", "broken", "") + &extension("broken", "mail", "panic", quick))));
+    let server = Server::start(&config(
+        &(listener("broken", "broken", "") + &extension("broken", "mail", "panic", &format!("{AT_MAIL}\n{quick}"))),
+    ));
     let opened = "extension keeps failing, it is left alone";
     ask(&server, "broken", 1, "451 4.3.0 *");
     let mut times = 1;

@@ -4,6 +4,7 @@
 //! The component is `tests/components/hostile`, which misbehaves as its settings say. Here a case is a listener of its own
 //! with one such extension, and one server has many.
 
+mod breaker;
 mod budgets;
 mod load;
 
@@ -23,13 +24,14 @@ const LOGINS: [&str; 4] = ["authenticate", "respond", "password", "lookup"];
 const DECIDING: [&str; 6] = ["connect", "hello", "mail", "recipient", "data", "message"];
 
 /// What can be done to a call, and the kind of failure it is counted as.
-const HARM: [(&str, &str); 11] = [
+const HARM: [(&str, &str); 12] = [
     ("panic", "trap"),
     ("unreachable", "trap"),
     ("recursion", "trap"),
     ("loop", "cpu"),
     ("memory", "memory"),
     ("host-calls", "host-calls"),
+    ("edits", "edits"),
     ("host-bytes", "host-bytes"),
     ("host-bytes-log", "host-bytes"),
     ("host-bytes-at-once", "host-bytes"),
@@ -259,13 +261,15 @@ use = "xdumpcontext"
 grant.context-read = true
 "#;
 
-/// `hostile` under a name of its own.
+/// `hostile` under a name of its own, called however often it fails, unless `more` says when it is not.
 fn extension(name: &str, at: &str, act: &str, more: &str) -> String {
+    let breaker = if more.contains("breaker") { "" } else { "breaker = false" };
     format!(
         r#"
 [extension."{name}"]
 component = "../../../target/guests/hostile.wasm"
 settings = {{ at = "{at}", act = "{act}" }}
+{breaker}
 {more}
 "#
     )

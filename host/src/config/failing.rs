@@ -65,8 +65,10 @@ impl OnFailures {
 
     /// `on-failure`: a word, or a table of words by hook.
     pub(super) fn read(value: Value<'_>) -> Option<OnFailures> {
-        if !matches!(value.raw, DeValue::Table(_)) {
-            return value.choice(&ON_FAILURE).map(OnFailures::from);
+        match value.raw {
+            DeValue::String(_) => return value.choice(&ON_FAILURE).map(OnFailures::from),
+            DeValue::Table(_) => {}
+            _ => return value.mistyped("a word such as \"skip\", or a table of words by hook"),
         }
         let mut failures = OnFailures::default();
         for entry in value.table()?.entries() {

@@ -152,7 +152,9 @@ grant.kv.zzzzzzzzzzzz = 1
 limits.zzzzzzzzzzzz = 1
 [extension.x]
 zzzzzzzzzzzz = 1
+breaker.zzzzzzzzzzzz = 1
 limits.zzzzzzzzzzzz = 1
+limits.session.zzzzzzzzzzzz = 1
 [table.t]
 zzzzzzzzzzzz = 1
 [extension.x.candidate]
@@ -393,6 +395,31 @@ fn limits_only_narrow() {
     let own = ExtensionLimits::default();
     let wide = ExtensionLimitsPart { memory: Some(1 << 32), log_lines: Some(1000), ..Default::default() };
     assert_eq!(own.narrowed(&wide), own);
+    let session = SessionLimitsPart { cpu: Some(Duration::from_secs(1)), kv: Some(u32::MAX), ..Default::default() };
+    let narrow = ExtensionLimitsPart { tables: Some(0), session, ..Default::default() };
+    let expected = SessionLimits { cpu: Duration::from_secs(1), ..own.session };
+    assert_eq!(own.narrowed(&narrow), ExtensionLimits { tables: 0, session: expected, ..own });
+}
+
+#[test]
+fn what_a_failure_means_is_said_by_hook() {
+    let config = |on_failure: &str| {
+        let text = format!(
+            "[server]\nhostname = \"mx.example.test\"\nstate-dir = \"state\"\n\
+             [listener.a]\naddress = [\"127.0.0.1:2525\"]\n[extension.x]\ncomponent = \"x.wasm\"\n{on_failure}\n"
+        );
+        parse(&text).unwrap().extensions["x"].clone()
+    };
+    let at = |on_failure: &str| ["connect", "mail", "message"].map(|hook| config(on_failure).on_failure.at(hook));
+    use OnFailure::{Reject, Skip, Tempfail};
+    assert_eq!(at(""), [Tempfail; 3]);
+    assert_eq!(at("on-failure = \"skip\""), [Skip; 3]);
+    assert_eq!(at("on-failure = { connect = \"skip\", message = \"reject\" }"), [Skip, Tempfail, Reject]);
+    assert_eq!(at("on-failure = { message = \"tempfail\", default = \"skip\" }"), [Skip, Skip, Tempfail]);
+    assert_eq!(config("").breaker, Some(Breaker::default()));
+    assert_eq!(config("breaker = true").breaker, Some(Breaker::default()));
+    assert_eq!(config("breaker = false").breaker, None);
+    assert_eq!(config("breaker.failures = 2").breaker, Some(Breaker { failures: 2, ..Breaker::default() }));
 }
 
 #[test]

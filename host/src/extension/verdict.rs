@@ -294,6 +294,9 @@ fn code(refusal: &Refusal) -> u16 {
 }
 
 #[cfg(test)]
+mod unusable;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;

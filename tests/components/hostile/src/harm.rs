@@ -16,9 +16,16 @@ pub fn harm(act: &str) {
         "memory-grow" => grow_quietly(),
         "recursion" => _ = descend(1),
         "host-calls" => call_for_ever(),
+        "edits" => stage_for_ever(),
         "host-bytes" => write_for_ever(),
         "host-bytes-log" => log_for_ever(),
         "host-bytes-at-once" => log::log(Level::Info, &"x".repeat(2 << 20)),
+        "panic-at-length" => panic!("one\r\ntwo\u{1b}[2J\u{2028}\u{202e}{}", "x".repeat(100_000)),
+        "panic-forged" => {
+            log::log(Level::Error, "panicked at /home/me/forged/src/lib.rs:1:1:\nnot\nso");
+            std::process::abort();
+        }
+        "one-call" => _ = black_box(log::enabled(Level::Error)),
         "log-flood" => flood_the_log(),
         "log-control" => log::log(Level::Info, "one\r\n2026-01-01T00:00:00Z ERROR forged\u{1b}[2J\u{2028}two"),
         "stage" => stage(),
@@ -68,6 +75,12 @@ fn descend(depth: u64) -> u64 {
 fn call_for_ever() {
     loop {
         black_box(log::enabled(Level::Error));
+    }
+}
+
+fn stage_for_ever() {
+    loop {
+        _ = context_write::unset(Scope::Connection, "staged");
     }
 }
 

@@ -55,7 +55,8 @@ impl Store {
             let mut writing = self.database.begin_write()?;
             quick(&mut writing)?;
             let mut batch = Batch::open(&writing, &mut self.usage, now)?;
-            let outcomes = operations.iter().map(|operation| batch.perform(operation)).collect::<Result<Vec<_>, _>>()?;
+            let outcomes =
+                operations.iter().map(|operation| batch.perform(operation)).collect::<Result<Vec<_>, _>>()?;
             batch.finish()?;
             writing.commit()?;
             Ok(outcomes)

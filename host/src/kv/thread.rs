@@ -42,7 +42,15 @@ impl Thread {
     /// Starts it. The file is opened, or made, by the first call.
     pub(super) fn start(path: PathBuf, clock: Clock) -> io::Result<Thread> {
         let (orders, received) = sync_channel(WAITING);
-        let worker = Worker { path, clock: clock.clone(), store: None, refused: None, applied: None, more: false, closing: None };
+        let worker = Worker {
+            path,
+            clock: clock.clone(),
+            store: None,
+            refused: None,
+            applied: None,
+            more: false,
+            closing: None,
+        };
         std::thread::Builder::new().name("kv".to_owned()).spawn(move || worker.run(&received))?;
         Ok(Thread { orders, clock })
     }
@@ -261,7 +269,12 @@ impl Worker {
             match file::set_aside(&self.path) {
                 Ok(aside) => {
                     let aside = aside.to_string_lossy();
-                    tracing::error!(file, error, aside = &*aside, "kv store is damaged and set aside, a new one begins");
+                    tracing::error!(
+                        file,
+                        error,
+                        aside = &*aside,
+                        "kv store is damaged and set aside, a new one begins"
+                    );
                 }
                 Err(why) => {
                     let why = crate::observe::chain(&why);

@@ -68,11 +68,12 @@ impl Networks {
     pub(super) fn lookup(&self, key: &str) -> Option<&str> {
         let address = key.parse::<IpAddr>().ok()?.to_canonical();
         let (family, address) = bits(address);
-        let found = self.lengths.range((family, Reverse(u8::MAX))..=(family, Reverse(0))).find_map(|(length, nets)| {
-            let bits = address & mask(length.0, length.1.0);
-            let found = nets.binary_search_by_key(&bits, |entry| entry.bits).ok()?;
-            nets.get(found)
-        })?;
+        let found =
+            self.lengths.range((family, Reverse(u8::MAX))..=(family, Reverse(0))).find_map(|(length, nets)| {
+                let bits = address & mask(length.0, length.1.0);
+                let found = nets.binary_search_by_key(&bits, |entry| entry.bits).ok()?;
+                nets.get(found)
+            })?;
         Some(self.values.text(found.value))
     }
 

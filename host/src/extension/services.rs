@@ -12,3 +12,12 @@ pub struct Services {
     /// The tables of the configuration.
     pub tables: Tables,
 }
+
+impl Services {
+    /// Lets go of what would be lost with the process. Nobody is served any more.
+    pub async fn close(&self) {
+        if let Some(kv) = &self.kv {
+            kv.close().await;
+        }
+    }
+}

@@ -259,11 +259,11 @@ component = "../../../target/guests/greedy.wasm"
     let check = site.run(&["check"]);
     let mut lines = proposed(&check.stderr);
     lines.sort_unstable();
-    let denied = ["grant.clock = false", "grant.dns = false", "grant.kv = false", "grant.random = false"];
+    let denied = ["grant.clock = false", "grant.dns = false", "grant.kv = [\"greedy/\"]", "grant.random = false"];
     assert_eq!(lines, denied, "{check}");
-    // It cannot be granted, whatever is written.
-    site.configure(&config(&listener.replace("use = \"greedy\"", "use = \"greedy\"\ngrant.kv = true")));
-    let check = site.run(&["check"]).says("`kv` is not available in this version");
+    // What is not served cannot be granted, whatever is written.
+    site.configure(&config(&listener.replace("use = \"greedy\"", "use = \"greedy\"\ngrant.dns = true")));
+    let check = site.run(&["check"]).says("`dns` is not available in this version");
     assert_ne!(check.code, Some(0));
 
     site.configure(&config(&listener.replace("use = \"greedy\"", &format!("use = \"greedy\"\n{}", lines.join("\n")))));

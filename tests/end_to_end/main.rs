@@ -28,6 +28,7 @@ mod proxy;
 mod reload;
 mod signals;
 mod spool;
+mod store;
 mod tls;
 mod users;
 mod utf8;

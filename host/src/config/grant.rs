@@ -288,11 +288,13 @@ impl Granted {
         }
         let items = namespaces.each(|item| Some((item, item.parsed(parse_namespace)?)))?;
         for (index, (item, name)) in items.iter().enumerate() {
-            let others = items.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, (_, other))| other);
-            let mut around = others.filter(|other| name.starts_with(other.as_str()));
-            if let Some(other) = around.next().filter(|other| *other != name || index > 0) {
-                item.note(Problem::at(item.place, format!("`{name}` lies in `{other}`, which is granted already")));
-            }
+            let around = items.iter().find(|(_, other)| other != name && name.starts_with(other.as_str()));
+            let message = match around {
+                Some((_, other)) => format!("`{name}` lies in `{other}`, which is granted already"),
+                None if items.iter().take(index).any(|(_, other)| other == name) => format!("`{name}` is named twice"),
+                None => continue,
+            };
+            item.note(Problem::at(item.place, message));
         }
         let namespaces = items.into_iter().map(|(_, name)| name).collect();
         Some(Granted::Namespaces { namespaces, quota })

@@ -19,4 +19,11 @@ impl Services {
     pub fn for_shadow(&self) -> Services {
         Services { kv: self.kv.as_ref().map(Kv::shadow), ..self.clone() }
     }
+
+    /// Lets go of what would be lost with the process. Nobody is served any more.
+    pub async fn close(&self) {
+        if let Some(kv) = &self.kv {
+            kv.close().await;
+        }
+    }
 }

@@ -235,6 +235,26 @@ async fn a_crash_keeps_what_was_durable() {
     assert_eq!(fs::read_dir(crashed.path()).unwrap().count(), 1, "nothing was set aside");
 }
 
+/// What was written is durable within a second or so, with nobody asking for it.
+#[tokio::test]
+async fn writes_become_durable_by_themselves() {
+    let stage = Stage::new();
+    let kv = stage.open();
+    kv.set(WIDE, "a/x", b"x".to_vec(), 0).await.unwrap();
+    let began = std::time::Instant::now();
+    loop {
+        let crashed = tempfile::tempdir().unwrap();
+        fs::copy(stage.file(), crashed.path().join(FILE)).unwrap();
+        let after = stage.open_in(crashed.path());
+        let found = after.get("a/x").await;
+        after.close().await;
+        if found == Ok(Some(b"x".to_vec())) {
+            break;
+        }
+        assert!(began.elapsed().as_secs() < 30, "{found:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_set_aside() {
     let stage = Stage::new();

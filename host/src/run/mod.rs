@@ -126,9 +126,7 @@ pub async fn serve(choice: ConfigChoice, logging: Option<Logging>) -> Result<(),
         let _ = control.await;
         let _ = delivery.await;
         let _ = watched.await;
-        if let Some(kv) = &server.services.kv {
-            kv.close().await;
-        }
+        server.services.close().await;
         cut
     };
     tokio::select! {

@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component as wasm;
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 /// An instance that has been through `init`.
 pub struct Instance {
@@ -264,9 +264,13 @@ fn failure(error: wasmtime::Error, state: &State, limits: &ExtensionLimits) -> F
             if error.is::<wasmtime::PoolConcurrencyLimitError>() {
                 return Failure::Start(cause);
             }
-            match cause.contains("fuel allocated for hostcalls") {
-                true => Failure::HostBytes(limits.host_bytes),
-                false => Failure::Answer(cause),
+            if cause.contains("fuel allocated for hostcalls") {
+                return Failure::HostBytes(limits.host_bytes);
+            }
+            match error.downcast_ref::<WasmBacktrace>() {
+                // It was still running: what it handed to a host function cannot be read.
+                Some(_) => Failure::Trap(cause),
+                None => Failure::Answer(cause),
             }
         }
     }

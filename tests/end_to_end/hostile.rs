@@ -6,6 +6,7 @@
 
 mod budgets;
 mod load;
+mod raw;
 
 use crate::configs::listeners as config;
 use pillarbox_tests::{Client, Event, Server};

@@ -7,6 +7,7 @@
 mod breaker;
 mod budgets;
 mod load;
+mod raw;
 
 use crate::configs::listeners as config;
 use pillarbox_tests::{Client, Event, Server};

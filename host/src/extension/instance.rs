@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component as wasm;
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 /// An instance that has been through `init`.
 pub struct Instance {
@@ -306,8 +306,12 @@ fn failure(error: wasmtime::Error, state: &State, spent: Spent) -> Failure {
     if error.is::<wasmtime::PoolConcurrencyLimitError>() || cause.contains("resource limit exceeded") {
         return Failure::Start(cause);
     }
-    match cause.contains("fuel allocated for hostcalls") {
-        true => Failure::Spent(Spending::HostBytes, limits.host_bytes),
+    if cause.contains("fuel allocated for hostcalls") {
+        return Failure::Spent(Spending::HostBytes, limits.host_bytes);
+    }
+    match error.is::<WasmBacktrace>() {
+        // It was still running: what it handed to a host function cannot be read.
+        true => Failure::Trap { trap: cause, panic: state.panic.clone(), frames: Frames::of(&error) },
         false => Failure::Answer(cause),
     }
 }

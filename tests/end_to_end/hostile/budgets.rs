@@ -176,7 +176,7 @@ fn mail(server: &Server, listener: &str, expected: &str) {
 
 /// A figure of the server's memory, in KiB.
 #[track_caller]
-fn resident(server: &Server, name: &str) -> u64 {
+pub fn resident(server: &Server, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the server runs");
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a figure");
     line.trim().trim_end_matches(" kB").parse().expect("a number")

@@ -3,6 +3,7 @@
 //! What a guest staged is applied after it returned cleanly and its answer proved usable, refusals included; the next
 //! extension at the same hook sees it. Whatever fails is dropped whole, and the extension's `on-failure` speaks for it.
 
+mod chair;
 mod credentials;
 mod failure;
 mod shadow;
@@ -12,7 +13,6 @@ use super::call::{Call, Failure, Outcome, Returned};
 use super::instance::Instance;
 use super::interface::Hook;
 use super::load::Linked;
-use super::rack::{Rack, Ticket};
 use super::roster::{Entry, Roster};
 use super::verdict::{self, Commanded, Verdict};
 use crate::session::change::Identity;
@@ -22,14 +22,13 @@ use crate::session::policy::{
     self, Answer, Asking, ClientChange, Credentials, Exchange, Extensions, Judged, Memory, Offers, Policy, Question,
     Remembered, Ruling, Standing,
 };
+use chair::{Chair, ask};
 use failure::{failed, note_outside};
 use pillarbox_smtp::{Parameter, reply};
 pub use shadow::Lines;
 use shadow::Shadow;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
-use tracing::Instrument as _;
 
 /// The extensions of one session.
 pub struct Guests {
@@ -52,13 +51,6 @@ struct Pending {
     state: Vec<u8>,
 }
 
-/// What one extension has in one session.
-#[derive(Debug, Default)]
-struct Chair {
-    instance: Option<Ticket>,
-    remembered: Arc<Remembered>,
-}
-
 impl Extensions for Arc<Roster> {
     fn open(&self, mut memory: Memory, facts: &Facts) -> Box<dyn Policy> {
         let (mut entries, mut chairs, mut shadows) = (Vec::new(), Vec::new(), Vec::new());
@@ -69,14 +61,6 @@ impl Extensions for Arc<Roster> {
             entries.push(entry.for_session(facts));
         }
         Box::new(Guests { roster: self.clone(), entries, chairs, shadows, pending: None })
-    }
-}
-
-impl Chair {
-    fn forget_message(&mut self) {
-        if !self.remembered.message.is_empty() {
-            Arc::make_mut(&mut self.remembered).message.clear();
-        }
     }
 }
 
@@ -336,28 +320,6 @@ impl Guests {
             shadow.compare(shadow::silence(hook), said, hook, facts);
         }
     }
-}
-
-/// One call. The instance is the session's own, made when it is first needed.
-async fn ask(
-    linked: &Arc<Linked>,
-    chair: &mut Chair,
-    rack: &Arc<Rack>,
-    call: Call<'_>,
-    facts: &Arc<Facts>,
-) -> Result<Settled, Failure> {
-    linked.counters.called();
-    // One wall budget for all of it: the wait for room, `init` in a new instance, and the call itself.
-    let deadline = Instant::now() + linked.limits.wall;
-    let called = async {
-        let instance = match chair.instance.take().and_then(Ticket::redeem) {
-            Some(instance) => instance,
-            None => Instance::start(linked, rack, None, deadline).await?,
-        };
-        let (instance, outcome) = instance.call(call, facts.clone(), chair.remembered.clone(), deadline).await?;
-        Ok(Settled { instance, outcome })
-    };
-    called.instrument(linked.span()).await
 }
 
 /// A call that returned cleanly and whose answer has not been looked at.

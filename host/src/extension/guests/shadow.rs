@@ -5,7 +5,8 @@
 //! Texts and who is logged in are not compared: a version that words a reply otherwise decides no other way, and what is
 //! said at a login is nobody's business here.
 
-use super::{Chair, Settled, ask};
+use super::Settled;
+use super::chair::{Chair, ask};
 use crate::config::Trial;
 use crate::extension::bindings::exports::pillarbox::extension::verify::Outcome;
 use crate::extension::call::{Call, Failure, Returned};

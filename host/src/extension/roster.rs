@@ -210,11 +210,13 @@ impl Roster {
 pub fn check(listener: &Listener, entries: &[(&Use, Arc<Entry>)]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, (entry, this)) in entries.iter().enumerate() {
+        let before = problems.len();
         check_peers(listener, entry, this, &mut problems);
-        check_declared(entry, this, &mut problems);
-        if let Some(candidate) = &this.candidate {
+        // A candidate may have a hook that makes a difference here; what holds for both is said once.
+        if let Some(candidate) = this.candidate.as_ref().filter(|_| problems.len() == before) {
             check_peers(listener, entry, &candidate.entry, &mut problems);
         }
+        check_declared(entry, this, &mut problems);
         for (_, other) in entries.iter().take(index) {
             check_claims(entry, this, other, &mut problems);
         }

@@ -26,9 +26,8 @@ use crate::session::{self, Arrival, Service};
 use crate::spool::{self, Spool};
 use crate::tls;
 use arc_swap::ArcSwap;
-use prepare::refuse_expired;
-use rollback::Served;
-use status::changes;
+use rollback::{Served, take_over};
+use status::{changes, log_granted};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZero;
@@ -224,31 +223,7 @@ impl Server {
         self.routes.store(routes);
         self.generations.send_replace(Arc::new(Generation { number, posts }));
         drop(doors);
-        for row in &loaded.rows {
-            let digest = row.digest.to_string();
-            tracing::info!(
-                generation = number,
-                listener = &*row.listener,
-                extension = &*row.extension,
-                digest = digest.get(..16).unwrap_or_default(),
-                grants = &*row.grants,
-                verdicts = &*row.verdicts.join(" "),
-                peers = &*row.peers,
-                "granted"
-            );
-            if let Some(candidate) = &row.candidate {
-                let digest = candidate.digest.to_string();
-                tracing::info!(
-                    generation = number,
-                    listener = &*row.listener,
-                    extension = &*row.extension,
-                    candidate = &*candidate.trial,
-                    digest = digest.get(..16).unwrap_or_default(),
-                    grants = &*candidate.grants,
-                    "granted"
-                );
-            }
-        }
+        log_granted(&loaded.rows, number);
         let now = SystemTime::now();
         for validity in tls.values().flat_map(tls::Acceptor::validity) {
             let (standing, chain) = (validity.standing(now), validity.chain.to_string_lossy());
@@ -362,22 +337,6 @@ impl Operator for Server {
     fn status(&self) -> Status {
         self.describe()
     }
-}
-
-/// What is presented goes over from one generation to the next.
-///
-/// # Errors
-/// A certificate that was not served before has expired.
-fn take_over(old: &BTreeMap<String, tls::Acceptor>, new: &BTreeMap<String, tls::Acceptor>) -> Result<(), Refused> {
-    for (name, acceptor) in new {
-        match old.get(name) {
-            // The same certificates: tickets that clients hold stay good.
-            Some(before) if before.fingerprint() == acceptor.fingerprint() => acceptor.inherit(before),
-            // Starting with an expired certificate is better than not starting; changing to one is a mistake.
-            _ => refuse_expired(acceptor)?,
-        }
-    }
-    Ok(())
 }
 
 /// The level the log is kept at.

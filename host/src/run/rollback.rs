@@ -1,8 +1,11 @@
 //! Back to the generation before, at once: what it was made of is kept as it was checked, so that neither the file nor a
 //! component is read, compiled or judged again. Only one is kept, and a rollback uses it up.
 
-use super::{Prepared, Refused, Server, take_over, users};
+use super::prepare::refuse_expired;
+use super::{Prepared, Refused, Server, users};
 use crate::extension::Row;
+use crate::tls;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A configuration with its extensions, certificates and users, and the generation it was published as.
@@ -54,4 +57,23 @@ impl Server {
         drop(serving);
         self.runtime.retain(&rows);
     }
+}
+
+/// What is presented goes over from one generation to the next.
+///
+/// # Errors
+/// A certificate that was not served before has expired.
+pub(super) fn take_over(
+    old: &BTreeMap<String, tls::Acceptor>,
+    new: &BTreeMap<String, tls::Acceptor>,
+) -> Result<(), Refused> {
+    for (name, acceptor) in new {
+        match old.get(name) {
+            // The same certificates: tickets that clients hold stay good.
+            Some(before) if before.fingerprint() == acceptor.fingerprint() => acceptor.inherit(before),
+            // Starting with an expired certificate is better than not starting; changing to one is a mistake.
+            _ => refuse_expired(acceptor)?,
+        }
+    }
+    Ok(())
 }

@@ -107,6 +107,35 @@ fn candidate_status(row: &CandidateRow) -> CandidateStatus {
     }
 }
 
+/// Logs what each extension of a generation is granted, and its candidate.
+pub(super) fn log_granted(rows: &[Row], number: u64) {
+    for row in rows {
+        let digest = row.digest.to_string();
+        tracing::info!(
+            generation = number,
+            listener = &*row.listener,
+            extension = &*row.extension,
+            digest = digest.get(..16).unwrap_or_default(),
+            grants = &*row.grants,
+            verdicts = &*row.verdicts.join(" "),
+            peers = &*row.peers,
+            "granted"
+        );
+        if let Some(candidate) = &row.candidate {
+            let digest = candidate.digest.to_string();
+            tracing::info!(
+                generation = number,
+                listener = &*row.listener,
+                extension = &*row.extension,
+                candidate = &*candidate.trial,
+                digest = digest.get(..16).unwrap_or_default(),
+                grants = &*candidate.grants,
+                "granted"
+            );
+        }
+    }
+}
+
 /// What a reload changed, a line each.
 pub(super) fn changes(before: &Prepared, new: &Prepared) -> Vec<String> {
     let (old, old_rows, old_tls, old_tables) = (&before.config, &before.loaded.rows, &before.tls, &before.tables);

@@ -3,6 +3,7 @@
 //! What a guest staged is applied after it returned cleanly and its answer proved usable, refusals included; the next
 //! extension at the same hook sees it. Whatever fails is dropped whole, and the extension's `on-failure` speaks for it.
 
+mod chair;
 mod credentials;
 mod failure;
 mod shadow;
@@ -13,7 +14,6 @@ use super::call::{Call, Failure, Outcome, Returned};
 use super::instance::Instance;
 use super::interface::Hook;
 use super::load::Linked;
-use super::rack::{Rack, Ticket};
 use super::roster::{Entry, Roster};
 use super::verdict::{self, Commanded, Verdict};
 use crate::session::change::Identity;
@@ -21,16 +21,15 @@ use crate::session::context::Stage;
 use crate::session::facts::{Facts, Login};
 use crate::session::policy::{
     self, Answer, Asking, ClientChange, Credentials, Exchange, Extensions, Judged, Memory, Offers, Policy, Question,
-    Remembered, Ruling, Spent, Standing,
+    Remembered, Ruling, Standing,
 };
+use chair::{Chair, ask};
 use failure::{failed, note_outside, note_pass};
 use pillarbox_smtp::{Parameter, reply};
 pub use shadow::Lines;
 use shadow::Shadow;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
-use tracing::Instrument as _;
 
 /// The extensions of one session.
 pub struct Guests {
@@ -53,15 +52,6 @@ struct Pending {
     state: Vec<u8>,
 }
 
-/// What one extension has in one session.
-#[derive(Debug, Default)]
-struct Chair {
-    instance: Option<Ticket>,
-    remembered: Arc<Remembered>,
-    /// What it used of the session's budgets, whatever becomes of its instances.
-    spent: Spent,
-}
-
 impl Extensions for Arc<Roster> {
     fn open(&self, mut memory: Memory, facts: &Facts) -> Box<dyn Policy> {
         let (mut entries, mut chairs, mut shadows) = (Vec::new(), Vec::new(), Vec::new());
@@ -72,28 +62,6 @@ impl Extensions for Arc<Roster> {
             entries.push(entry.for_session(facts));
         }
         Box::new(Guests { roster: self.clone(), entries, chairs, shadows, pending: None })
-    }
-}
-
-impl Chair {
-    fn of(mut remembered: Remembered) -> Chair {
-        let spent = std::mem::take(&mut remembered.spent);
-        Chair { instance: None, remembered: Arc::new(remembered), spent }
-    }
-
-    /// Another client is no new session: what was used is used.
-    fn forget(&mut self) {
-        *self = Chair { spent: self.spent, ..Chair::default() };
-    }
-
-    fn forget_message(&mut self) {
-        if !self.remembered.message.is_empty() {
-            Arc::make_mut(&mut self.remembered).message.clear();
-        }
-    }
-
-    fn remembered(&self) -> Remembered {
-        Remembered { spent: self.spent, ..(*self.remembered).clone() }
     }
 }
 
@@ -351,34 +319,6 @@ impl Guests {
         if shadow.entry.hooks.contains(&hook) {
             let said = shadow.ask(&self.roster.rack, call, facts).await;
             shadow.compare(shadow::silence(hook), said, hook, facts);
-        }
-    }
-}
-
-/// One call. The instance is the session's own, made when it is first needed.
-async fn ask(
-    linked: &Arc<Linked>,
-    chair: &mut Chair,
-    rack: &Arc<Rack>,
-    call: Call<'_>,
-    facts: &Arc<Facts>,
-) -> Result<Settled, Failure> {
-    let pass = linked.breaker.admit(Instant::now()).ok_or(Failure::Breaker)?;
-    linked.counters.called();
-    // One wall budget for all of it: the wait for room, `init` in a new instance, and the call itself.
-    let deadline = Instant::now() + linked.limits.wall;
-    let called = async {
-        let instance = match chair.instance.take().and_then(Ticket::redeem) {
-            Some(instance) => instance,
-            None => Instance::start(linked, rack, None, deadline, &mut chair.spent).await?,
-        };
-        instance.call(call, facts.clone(), chair.remembered.clone(), deadline, &mut chair.spent).await
-    };
-    match called.instrument(linked.span()).await {
-        Ok((instance, outcome)) => Ok(Settled { instance, outcome, linked: linked.clone(), pass }),
-        Err(failure) => {
-            note_pass(linked, pass, Some(&failure));
-            Err(failure)
         }
     }
 }

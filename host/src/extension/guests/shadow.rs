@@ -5,8 +5,9 @@
 //! Texts and who is logged in are not compared: a version that words a reply otherwise decides no other way, and what is
 //! said at a login is nobody's business here.
 
+use super::Settled;
+use super::chair::{Chair, ask};
 use super::failure::note_pass;
-use super::{Chair, Settled, ask};
 use crate::config::Trial;
 use crate::extension::bindings::exports::pillarbox::extension::verify::Outcome;
 use crate::extension::call::{Call, Failure, Returned};
@@ -47,7 +48,7 @@ impl Shadow {
     pub(super) fn of(active: &Entry, memory: &mut Memory, remembered: &Arc<Remembered>) -> Option<Shadow> {
         let candidate = active.candidate.as_ref().filter(|candidate| candidate.trial == Trial::Shadow)?;
         let Candidate { entry, counters, name, lines, .. } = candidate;
-        let begun = || Chair { remembered: remembered.clone(), ..Chair::default() };
+        let begun = || Chair::of((**remembered).clone());
         let chair = memory.remove(name).map_or_else(begun, Chair::of);
         Some(Shadow {
             entry: entry.clone(),

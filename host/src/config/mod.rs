@@ -10,11 +10,14 @@ mod domain;
 mod explain;
 mod extension;
 mod grant;
+mod host;
+mod http;
 mod identity;
 mod limits;
 mod listener;
 mod problem;
 mod protocol;
+mod reach;
 mod reader;
 mod route;
 mod rules;
@@ -31,10 +34,13 @@ pub use domain::DomainPattern;
 pub use explain::{Explained, Provenance};
 pub use extension::{Component, Extension, ExtensionLimits, ExtensionLimitsPart, OnFailure, STOCK, Setting};
 pub use grant::{Capability, Grant, Granted};
+pub use host::Host;
+pub use http::Http;
 pub use identity::{ClientName, Dns, Proxy};
 pub use limits::{Limits, LimitsPart, Manners};
 pub use listener::{Listener, PeerBlock};
 pub use problem::{Place, Problem, Problems, Source};
+pub use reach::{DnsReach, HttpHost, HttpReach, METHODS, Reach, RecordKind, Scheme, StreamAddress};
 pub use route::{MaildirPath, Route, Target};
 pub use rules::{Relay, RelayPart, Rules};
 pub use server::{Instances, Level, Log, LogFormat, Server};
@@ -63,6 +69,8 @@ pub struct Config {
     pub log: Log,
     /// `[dns]`.
     pub dns: Dns,
+    /// `[http]`.
+    pub http: Http,
     /// `[listener.NAME]`, by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
     /// `[extension.NAME]`, by name.
@@ -117,6 +125,7 @@ impl Config {
         let server = Server::read(&mut root);
         let log = Log::read(&mut root);
         let dns = Dns::read(&mut root);
+        let http = Http::read(&mut root);
         let extensions = root.take("extension").map(|value| value.named_tables("[extension.NAME]")).unwrap_or_default();
         // One that is defined wrongly is defined all the same: who uses it makes no second mistake.
         let defined = extensions.iter().map(|value| value.name).collect::<Vec<_>>();
@@ -144,6 +153,7 @@ impl Config {
             server: server?,
             log,
             dns,
+            http,
             listeners,
             extensions,
             routes: routes.into(),

@@ -80,6 +80,8 @@ pub struct ExtensionStatus {
     pub failures: BTreeMap<String, u64>,
     /// Denials since the start, by capability.
     pub denials: BTreeMap<String, u64>,
+    /// Its own counters since the start: `name{label="value",…}`.
+    pub series: BTreeMap<String, u64>,
 }
 
 /// An attempt at a reload.
@@ -142,6 +144,11 @@ impl fmt::Display for Status {
         )?;
         table(
             f,
+            ["COUNTER", "EXTENSION", "LISTENER", "COUNT"],
+            self.extensions.iter().flat_map(ExtensionStatus::series_rows),
+        )?;
+        table(
+            f,
             ["CERTIFICATE", "LISTENER", "EXPIRES", "DAYS", "STANDING"],
             self.certificates.iter().map(CertificateStatus::row),
         )?;
@@ -174,6 +181,14 @@ impl ExtensionStatus {
             // Enough to tell two apart by eye.
             self.digest.chars().take(12).collect(),
         ]
+    }
+}
+
+impl ExtensionStatus {
+    fn series_rows(&self) -> impl Iterator<Item = [String; 4]> {
+        self.series
+            .iter()
+            .map(|(series, count)| [series.clone(), self.name.clone(), self.listener.clone(), count.to_string()])
     }
 }
 
@@ -264,6 +279,7 @@ mod tests {
                 calls: 98765,
                 failures: BTreeMap::from([("trap".to_owned(), 2), ("wall".to_owned(), 1)]),
                 denials: BTreeMap::new(),
+                series: BTreeMap::from([("seen{kind=\"a\"}".to_owned(), 12)]),
             }],
             queue: 3,
             messages_accepted: 4000,
@@ -291,7 +307,7 @@ mod tests {
             )]),
             users_errors: BTreeMap::from([("/etc/pillarbox/users".to_owned(), "line 3: no colon".to_owned())]),
         };
-        let expected = r"pillarbox 0.1.0, up 3d 4h
+        let expected = r#"pillarbox 0.1.0, up 3d 4h
 configuration  /etc/pillarbox/pillarbox.toml, generation 7
 last reload    2026-11-22T16:00:00.123Z, refused, the old configuration stays
                error: unknown key
@@ -307,13 +323,16 @@ old       1         none, it is gone
 EXTENSION  LISTENER  GENERATION  INSTANCES  CALLS  FAILURES        DENIALS  DIGEST
 xclient    edge      6           2          98765  trap 2, wall 1  none     0123456789ab
 
+COUNTER         EXTENSION  LISTENER  COUNT
+seen{kind="a"}  xclient    edge      12
+
 CERTIFICATE              LISTENER  EXPIRES                   DAYS  STANDING
 /etc/pillarbox/cert.pem  edge      2027-01-01T00:00:00.000Z  39    ageing
 
 NOT TAKEN UP          ERROR
 edge                  cannot use x\u001b[2J: it cannot be read
 /etc/pillarbox/users  line 3: no colon
-";
+"#;
         assert_eq!(status.to_string(), expected);
     }
 

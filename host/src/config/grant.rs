@@ -6,6 +6,7 @@ use std::fmt;
 use toml::de::DeValue;
 
 use super::Problem;
+use super::reach::Reach;
 use super::reader::{Table, Value};
 use super::value::{parse_context_pattern, parse_header_pattern, parse_identity, parse_mechanism};
 use super::words::suggest;
@@ -40,6 +41,8 @@ pub enum Granted {
         /// In the message context.
         message: Vec<String>,
     },
+    /// For `dns`, `http` and `stream`: how far they reach.
+    Reach(Reach),
 }
 
 /// Something the host can give an extension: the right to import the WIT interface of its name.
@@ -141,7 +144,7 @@ impl Capability {
         matches!(
             self,
             Session | Identity | ContextRead | ContextWrite | Authentication | Credentials | EnvelopeRead | MessageRead
-        )
+        ) || matches!(self, Dns | Http | Stream | Clock | Random | Metrics)
     }
 }
 
@@ -216,7 +219,10 @@ impl Granted {
                 value.note(Problem::at(value.place, message).help(help));
                 return None;
             }
-            DeValue::Boolean(true) => return Some(Granted::All),
+            // What reaches out of the server reaches named places only.
+            DeValue::Boolean(true) if !matches!(capability, Capability::Http | Capability::Stream) => {
+                return Some(Granted::All);
+            }
             _ => {}
         }
         let names = match capability {
@@ -226,6 +232,9 @@ impl Granted {
             Capability::Credentials => named(value)?.each(|item| item.parsed(parse_mechanism)),
             Capability::MessageRead => named(value)?.each(|item| item.parsed(parse_header_pattern)),
             Capability::ContextRead | Capability::ContextWrite => return Granted::read_scoped(value),
+            Capability::Dns => return Reach::read_dns(value).map(Granted::Reach),
+            Capability::Http => return Reach::read_http(value).map(Granted::Reach),
+            Capability::Stream => return Reach::read_streams(value).map(Granted::Reach),
             // The others are granted whole or not at all.
             _ => value.mistyped("`true` or `false`"),
         };

@@ -174,6 +174,7 @@ impl Instance {
         drop(running);
         let state = self.store.data_mut();
         state.facts = None;
+        state.streams.close_all();
         match result {
             Ok(Ok(returned)) => {
                 let staged = std::mem::take(&mut state.staged);

@@ -58,14 +58,7 @@ pub fn linker(engine: &Engine, grant: &Grant) -> wasmtime::Result<Linker<State>>
         context_write = ContextWrite,
         authentication = Authentication,
         envelope_read = EnvelopeRead,
-        message_read = MessageRead
-    );
-    // Not served in this version: an extension can be loaded without them, never with.
-    denied!(
-        envelope_write = EnvelopeWrite,
-        message_write = MessageWrite,
-        table = Table,
-        kv = Kv,
+        message_read = MessageRead,
         dns = Dns,
         http = Http,
         stream = Stream,
@@ -73,5 +66,7 @@ pub fn linker(engine: &Engine, grant: &Grant) -> wasmtime::Result<Linker<State>>
         random = Random,
         metrics = Metrics
     );
+    // Not served in this version: an extension can be loaded without them, never with.
+    denied!(envelope_write = EnvelopeWrite, message_write = MessageWrite, table = Table, kv = Kv);
     Ok(linker)
 }

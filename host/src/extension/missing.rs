@@ -63,7 +63,13 @@ impl Needs<'_> {
             let help = match capability.served() {
                 true => {
                     let value = suggestion(compiled, declared, capability, grant);
-                    format!("add this line to the entry:\ngrant.{capability} = {value}")
+                    // What these reach no component tells.
+                    let example = match capability {
+                        Capability::Http => ", with the hosts it is to call",
+                        Capability::Stream => ", with the addresses it is to connect to",
+                        _ => "",
+                    };
+                    format!("add this line to the entry{example}:\ngrant.{capability} = {value}")
                 }
                 false => format!(
                     "`{capability}` is not available in this version; to load the extension without it add this line to the entry:\n\
@@ -99,12 +105,25 @@ fn suggestion(compiled: &Compiled, declared: &Declared, capability: Capability, 
             let passwords = judges.then_some(["PLAIN", "LOGIN"]).into_iter().flatten().map(str::to_owned);
             passwords.chain(declared.mechanisms.iter().cloned()).collect()
         }
+        Capability::Dns if !functions.is_empty() => {
+            let mut types: Vec<String> = functions.iter().filter_map(|function| record_type(function)).collect();
+            types.sort_unstable();
+            return format!("{{ types = {} }}", list(types));
+        }
+        Capability::Http => vec!["api.example.org".to_owned()],
+        Capability::Stream => vec!["127.0.0.1:6379".to_owned()],
         _ => Vec::new(),
     };
     match names.is_empty() {
         true => "true".to_owned(),
         false => list(names),
     }
+}
+
+/// The type of record that a function of `dns` asks for, as a grant has it.
+fn record_type(function: &str) -> Option<String> {
+    let types = [("addresses", "a"), ("mail-exchangers", "mx"), ("texts", "txt"), ("pointers", "ptr")];
+    types.iter().find(|(name, _)| *name == function).map(|(_, record)| (*record).to_owned())
 }
 
 /// Names as the file has them.

@@ -29,6 +29,7 @@ mod roster;
 mod services;
 mod state;
 mod stock;
+mod streams;
 mod verdict;
 
 pub use load::{Digest, digest};

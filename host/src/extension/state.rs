@@ -5,6 +5,7 @@ use super::call::Failure;
 use super::interface::Hook;
 use super::load::{Declared, Linked};
 use super::rack::Seat;
+use super::streams::Streams;
 use crate::config::ExtensionLimits;
 use crate::observe::Alive;
 use crate::session::change::Change;
@@ -29,6 +30,8 @@ pub struct State {
     pub remembered: Arc<Remembered>,
     /// What this call may still do.
     budget: Budget,
+    /// The byte streams it holds open: for one call.
+    pub streams: Streams,
     /// The keywords it declared.
     pub keywords: BTreeSet<String>,
     /// A random number for the guest's hash tables.
@@ -72,6 +75,7 @@ impl State {
             staged: Vec::new(),
             remembered: Arc::default(),
             budget: Budget::default(),
+            streams: Streams::default(),
             keywords: BTreeSet::new(),
             seed: seed(),
             limits: MemoryLimit {

@@ -42,6 +42,7 @@ impl Server {
                 calls: counted.calls,
                 failures: counted.failures,
                 denials: counted.denials,
+                series: counted.series,
             }
         });
         let now = SystemTime::now();
@@ -136,6 +137,13 @@ pub(super) fn changes(
         if old.extensions.get(name).is_some_and(|before| told(before) != told(extension)) {
             lines.push(format!("extension {name}: settings changed"));
         }
+    }
+    if old.dns != new.config.dns {
+        lines.push("dns: changed".to_owned());
+    }
+    let http = |config: &Config| (config.http.authorities.clone(), config.http.timeout, config.http.response);
+    if http(old) != http(&new.config) {
+        lines.push("http: changed".to_owned());
     }
     let routes = |config: &Config| {
         let told = |route: &config::Route| format!("{:?}", (&route.domains, &route.to, route.create));

@@ -24,6 +24,7 @@ mod logs;
 mod manners;
 mod names;
 mod proxy;
+mod reach;
 mod reload;
 mod signals;
 mod spool;

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::path::PathBuf;
 
 use ipnet::IpNet;
 use toml::de::DeValue;
@@ -91,8 +90,8 @@ pub enum Scheme {
 pub enum StreamAddress {
     /// TCP.
     Tcp(Host, u16),
-    /// A Unix socket, by its absolute path.
-    Unix(PathBuf),
+    /// A Unix socket, by its absolute path. As text, because paths that are spelled in two ways compare as one.
+    Unix(String),
 }
 
 /// The methods of HTTP there are for an extension.
@@ -172,7 +171,7 @@ impl StreamAddress {
     pub fn parse(text: &str) -> Option<StreamAddress> {
         if let Some(path) = text.strip_prefix("unix:") {
             let fits = path.starts_with('/') && !path.chars().any(char::is_control);
-            return fits.then(|| StreamAddress::Unix(PathBuf::from(path)));
+            return fits.then(|| StreamAddress::Unix(path.to_owned()));
         }
         match Host::parse_with_port(text)? {
             (host, Some(port)) => Some(StreamAddress::Tcp(host, port)),
@@ -353,7 +352,7 @@ impl fmt::Display for StreamAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StreamAddress::Tcp(host, port) => write!(f, "{host}:{port}"),
-            StreamAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+            StreamAddress::Unix(path) => write!(f, "unix:{path}"),
         }
     }
 }
@@ -414,7 +413,9 @@ mod tests {
         }
         // A path is compared as it stands.
         let granted = StreamAddress::parse("unix:/run/a.sock");
-        assert_ne!(granted, StreamAddress::parse("unix:/run/x/../a.sock"));
+        for other in ["/run/x/../a.sock", "/run//a.sock", "/run/./a.sock", "/run/a.sock/", "/RUN/a.sock"] {
+            assert_ne!(granted, StreamAddress::parse(&format!("unix:{other}")), "{other}");
+        }
     }
 
     #[test]

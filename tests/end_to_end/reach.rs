@@ -257,7 +257,7 @@ fn a_host_that_hangs_costs_the_call_and_nothing_else() {
     let (web, (echo, ends)) = (web(), echo());
     let grants = ["dns = true", &format!("http = [\"{web}\"]"), &format!("stream = [\"{echo}\"]")];
     let listeners =
-        listener("hangs", &grants, "limits.wall = \"300ms\"") + "[listener.quiet]\naddress = [\"127.0.0.1:0\"]\n";
+        listener("hangs", &grants, "limits.wall = \"1s\"") + "[listener.quiet]\naddress = [\"127.0.0.1:0\"]\n";
     let server =
         Server::start(&(configs::listeners(&listeners) + &format!("[dns]\nservers = [\"{}\"]\n", names.address)));
     let mut quiet = server.client("quiet");
@@ -272,9 +272,9 @@ fn a_host_that_hangs_costs_the_call_and_nothing_else() {
         let began = Instant::now();
         client.send(format!("XREACH {tried}\r\n"));
         quiet.expect("NOOP", "250 *");
-        assert!(began.elapsed() < Duration::from_millis(250), "{tried}");
+        assert!(began.elapsed() < Duration::from_millis(900), "{tried}");
         client.expect_reply("451 4.3.0 *");
-        assert!(began.elapsed() < Duration::from_secs(3), "{tried}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(4), "{tried}: {:?}", began.elapsed());
         assert_eq!(extension(&server, "hangs")["failures"]["wall"], count, "{tried}");
         // The session goes on, and the next call is as good as the first.
         goes(&mut client, &format!("stream.open {echo}"), r#"ok "open""#);
@@ -376,7 +376,7 @@ settings = {{ lists = ["{list}"], url = "http://{service}/sender" }}
     let listeners = asks("listed", "list.example") + &asks("free", "none.example") + &asks("beyond", "other.example");
     let server =
         Server::start(&(configs::listeners(&listeners) + &format!("[dns]\nservers = [\"{}\"]\n", names.address)));
-    server.client("listed").expect_reply("554 5.7.1 127.0.0.1 is listed by list.example");
+    Client::dial(server.address("listed"), None).expect_reply("554 5.7.1 127.0.0.1 is listed by list.example");
     for listener in ["free", "beyond"] {
         let mut client = server.client(listener);
         client.hello();

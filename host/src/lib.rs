@@ -14,7 +14,8 @@
 //! - [`listener`]: sockets, and who is let in. [`extension`]: guests. [`control`]: the socket for orders.
 //! - [`session`]: one connection. [`delivery`]: messages on their way out.
 //! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes. [`auth`]: users and their passwords.
-//!   [`dns`]: names of clients. [`kv`]: values that outlive sessions. [`table`]: files that keys are looked up in.
+//!   [`dns`]: what the DNS says. [`http`]: calling hosts. [`kv`]: values that outlive sessions. [`table`]: files that keys
+//!   are looked up in.
 //! - [`config`]: what the operator wrote. [`observe`]: the log and the counters.
 //! - `pillarbox_smtp`, `pillarbox_sasl` and `pillarbox_proxy`: the protocols, each a crate of its own.
 
@@ -27,6 +28,7 @@ pub mod control;
 pub mod delivery;
 pub mod dns;
 pub mod extension;
+pub mod http;
 pub mod kv;
 pub mod listener;
 pub mod observe;

@@ -25,6 +25,7 @@ mod logs;
 mod manners;
 mod names;
 mod proxy;
+mod reach;
 mod reload;
 mod signals;
 mod spool;

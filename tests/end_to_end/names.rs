@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// What is answered to a question, given by name and type.
 #[derive(Clone, Debug)]
-enum Answer {
+pub enum Answer {
     /// A record that holds this.
     Data(Vec<u8>),
     /// An empty answer with this response code (RFC 1035 section 4.1.1).
@@ -18,21 +18,21 @@ enum Answer {
     Silence,
 }
 
-const A: u16 = 1;
-const PTR: u16 = 12;
-const SERVFAIL: Answer = Answer::Code(2);
+pub const A: u16 = 1;
+pub const PTR: u16 = 12;
+pub const SERVFAIL: Answer = Answer::Code(2);
 const NXDOMAIN: Answer = Answer::Code(3);
 
 /// A name server that knows these answers, and none to everything else; it notes what it was asked. It lives as long as
 /// the test.
 #[derive(Debug)]
-struct NameServer {
-    address: SocketAddr,
+pub struct NameServer {
+    pub address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl NameServer {
-    fn start(answers: &[(&str, u16, Answer)]) -> NameServer {
+    pub fn start(answers: &[(&str, u16, Answer)]) -> NameServer {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -53,7 +53,7 @@ impl NameServer {
         NameServer { address, asked }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -96,11 +96,11 @@ fn reply(asked: &[u8], kind: u16, answer: &Answer) -> Option<Vec<u8>> {
     Some(message)
 }
 
-fn address(address: [u8; 4]) -> Answer {
+pub fn address(address: [u8; 4]) -> Answer {
     Answer::Data(address.to_vec())
 }
 
-fn pointer(name: &str) -> Answer {
+pub fn pointer(name: &str) -> Answer {
     let labels = name
         .split('.')
         .flat_map(|label| std::iter::once(u8::try_from(label.len()).unwrap()).chain(label.bytes()).collect::<Vec<_>>());

@@ -6,6 +6,7 @@ use std::fmt;
 use toml::de::DeValue;
 
 use super::Problem;
+use super::reach::Reach;
 use super::reader::{Table, Value};
 use super::value::{parse_context_pattern, parse_header_pattern, parse_identity, parse_mechanism, parse_namespace};
 use super::words::suggest;
@@ -47,6 +48,8 @@ pub enum Granted {
         /// Octets of keys and values that each may hold after a write.
         quota: u64,
     },
+    /// For `dns`, `http` and `stream`: how far they reach.
+    Reach(Reach),
 }
 
 /// Something the host can give an extension: the right to import the WIT interface of its name.
@@ -157,6 +160,12 @@ impl Capability {
                 | MessageRead
                 | Table
                 | Kv
+                | Dns
+                | Http
+                | Stream
+                | Clock
+                | Random
+                | Metrics
         )
     }
 }
@@ -233,7 +242,10 @@ impl Granted {
                 return None;
             }
             _ if capability == Capability::Kv => return Granted::read_namespaces(value),
-            DeValue::Boolean(true) => return Some(Granted::All),
+            // What reaches out of the server reaches named places only.
+            DeValue::Boolean(true) if !matches!(capability, Capability::Http | Capability::Stream) => {
+                return Some(Granted::All);
+            }
             _ => {}
         }
         let names = match capability {
@@ -244,6 +256,9 @@ impl Granted {
             Capability::MessageRead => named(value)?.each(|item| item.parsed(parse_header_pattern)),
             Capability::Table => named(value)?.each(|item| table_name(item, tables)),
             Capability::ContextRead | Capability::ContextWrite => return Granted::read_scoped(value),
+            Capability::Dns => return Reach::read_dns(value).map(Granted::Reach),
+            Capability::Http => return Reach::read_http(value).map(Granted::Reach),
+            Capability::Stream => return Reach::read_streams(value).map(Granted::Reach),
             // The others are granted whole or not at all.
             _ => value.mistyped("`true` or `false`"),
         };

@@ -13,11 +13,14 @@ mod extension;
 mod extension_limits;
 mod failing;
 mod grant;
+mod host;
+mod http;
 mod identity;
 mod limits;
 mod listener;
 mod problem;
 mod protocol;
+mod reach;
 mod reader;
 mod route;
 mod rules;
@@ -40,10 +43,13 @@ pub use extension_limits::{
 };
 pub use failing::{Breaker, OnFailure, OnFailures};
 pub use grant::{Capability, Grant, Granted};
+pub use host::Host;
+pub use http::Http;
 pub use identity::{ClientName, Dns, Proxy};
 pub use limits::{Limits, LimitsPart, Manners};
 pub use listener::{Listener, PeerBlock};
 pub use problem::{Place, Problem, Problems, Source};
+pub use reach::{DnsReach, HttpHost, HttpReach, METHODS, Reach, RecordKind, Scheme, StreamAddress};
 pub use route::{MaildirPath, Route, Target};
 pub use rules::{Relay, RelayPart, Rules};
 pub use server::{Instances, Level, Log, LogFormat, Server};
@@ -74,6 +80,8 @@ pub struct Config {
     pub log: Log,
     /// `[dns]`.
     pub dns: Dns,
+    /// `[http]`.
+    pub http: Http,
     /// `[listener.NAME]`, by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
     /// `[extension.NAME]`, by name.
@@ -130,6 +138,7 @@ impl Config {
         let server = Server::read(&mut root);
         let log = Log::read(&mut root);
         let dns = Dns::read(&mut root);
+        let http = Http::read(&mut root);
         let extensions = root.take("extension").map(|value| value.named_tables("[extension.NAME]")).unwrap_or_default();
         // One that is defined wrongly is defined all the same: who uses it makes no second mistake.
         let names = |values: &[Value<'_>]| values.iter().map(|value| value.name.to_owned()).collect::<Vec<_>>();
@@ -161,6 +170,7 @@ impl Config {
             server: server?,
             log,
             dns,
+            http,
             listeners,
             extensions,
             tables,

@@ -214,7 +214,7 @@ fn documented_examples_are_accepted() {
         }
         count += 1;
     }
-    assert_eq!(count, 4);
+    assert!(count >= 4, "{count}");
 }
 
 const RULES: &str = r#"

@@ -211,7 +211,7 @@ pub(super) fn parse_domain_pattern(text: &str) -> Result<DomainPattern, Mistake>
 }
 
 /// RFC 5321 section 4.1.2, with the underscore that some domains in use have.
-fn is_domain(text: &str) -> bool {
+pub(super) fn is_domain(text: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

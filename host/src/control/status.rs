@@ -88,6 +88,8 @@ pub struct ExtensionStatus {
     pub breaker_until: Option<String>,
     /// How often the breaker opened, since the start or since the extension was last changed.
     pub breaker_opened: u64,
+    /// Its own counters since the start: `name{label="value",…}`.
+    pub series: BTreeMap<String, u64>,
     /// What is tried beside it, or in some of its sessions.
     pub candidate: Option<CandidateStatus>,
 }
@@ -181,6 +183,11 @@ impl fmt::Display for Status {
         )?;
         table(
             f,
+            ["COUNTER", "EXTENSION", "LISTENER", "COUNT"],
+            self.extensions.iter().flat_map(ExtensionStatus::series_rows),
+        )?;
+        table(
+            f,
             ["CERTIFICATE", "LISTENER", "EXPIRES", "DAYS", "STANDING"],
             self.certificates.iter().map(CertificateStatus::row),
         )?;
@@ -241,6 +248,12 @@ impl ExtensionStatus {
             differed,
             candidate.digest.chars().take(12).collect(),
         ])
+    }
+
+    fn series_rows(&self) -> impl Iterator<Item = [String; 4]> {
+        self.series
+            .iter()
+            .map(|(series, count)| [series.clone(), self.name.clone(), self.listener.clone(), count.to_string()])
     }
 }
 
@@ -343,6 +356,7 @@ mod tests {
                     differed: 3,
                     ..CandidateStatus::default()
                 }),
+                series: BTreeMap::from([("seen{kind=\"a\"}".to_owned(), 12)]),
             }],
             queue: 3,
             messages_accepted: 4000,
@@ -370,7 +384,7 @@ mod tests {
             )]),
             users_errors: BTreeMap::from([("/etc/pillarbox/users".to_owned(), "line 3: no colon".to_owned())]),
         };
-        let expected = r"pillarbox 0.1.0, up 3d 4h
+        let expected = r#"pillarbox 0.1.0, up 3d 4h
 configuration  /etc/pillarbox/pillarbox.toml, generation 7, rolled back from generation 6
 last reload    2026-11-22T16:00:00.123Z, refused, the old configuration stays
                error: unknown key
@@ -389,13 +403,16 @@ xclient    edge      6           2          98765  trap 2, wall 1  none     open
 CANDIDATE FOR  LISTENER  TRIAL   INSTANCES  CALLS  FAILURES  DIFFERED  DIGEST
 xclient        edge      shadow  0          97     none      3 of 96   fedcba987654
 
+COUNTER         EXTENSION  LISTENER  COUNT
+seen{kind="a"}  xclient    edge      12
+
 CERTIFICATE              LISTENER  EXPIRES                   DAYS  STANDING
 /etc/pillarbox/cert.pem  edge      2027-01-01T00:00:00.000Z  39    ageing
 
 NOT TAKEN UP          ERROR
 edge                  cannot use x\u001b[2J: it cannot be read
 /etc/pillarbox/users  line 3: no colon
-";
+"#;
         assert_eq!(status.to_string(), expected);
     }
 

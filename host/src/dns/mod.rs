@@ -1,9 +1,12 @@
-//! Names of clients, as far as the DNS vouches for them: the name of an address counts only where it leads back to the
-//! address, because whoever has an address can give it any name. The room does not know what a session is, or what
-//! follows from a name.
+//! What the DNS says: the names of clients, and what extensions ask for (`query`). The name of an address counts only
+//! where it leads back to the address, because whoever has an address can give it any name. The room does not know what a
+//! session is, what follows from a name, or who may ask for what.
 
 mod memory;
+mod query;
 mod turn;
+
+pub use query::{Exchange, Misnamed, Queried, Unanswered};
 
 use crate::config;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
@@ -13,7 +16,8 @@ use hickory_resolver::net::{DnsError as Answer, NetError, NoRecords};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{TokioResolver, system_conf};
-use memory::Memory;
+use memory::{Memory, Weight};
+use query::{Found, Question};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -45,8 +49,12 @@ pub struct Resolver {
     wait: Duration,
     /// Look-ups under way.
     places: Semaphore,
-    turns: Turns,
-    memory: Memory,
+    turns: Turns<IpAddr, ClientName>,
+    memory: Memory<IpAddr, ClientName>,
+    /// Questions of extensions under way. They have places of their own: no guest keeps a session from its client's name.
+    query_places: Semaphore,
+    questions: Turns<Question, Found>,
+    answers: Memory<Question, Found>,
 }
 
 /// Names of one address that are looked at. More than one is rare, and each costs a question.
@@ -86,6 +94,9 @@ impl Resolver {
             places: Semaphore::new(PLACES),
             turns: Turns::default(),
             memory: Memory::default(),
+            query_places: Semaphore::new(PLACES),
+            questions: Turns::default(),
+            answers: Memory::default(),
         })
     }
 
@@ -93,12 +104,12 @@ impl Resolver {
     /// included, or for one who asks the same.
     pub async fn client_name(&self, address: IpAddr) -> ClientName {
         let address = address.to_canonical();
-        if let Some(known) = self.memory.recall(address) {
+        if let Some(known) = self.memory.recall(&address) {
             return known;
         }
         let deadline = Moment::now() + self.wait;
         let turn = self.turns.join(address);
-        let name = turn.name(self.find(address, deadline));
+        let name = turn.answer(self.find(address, deadline));
         // Whoever waits for another does so within its own time.
         timeout_at(deadline, name).await.unwrap_or(ClientName::Temporary)
     }
@@ -106,7 +117,7 @@ impl Resolver {
     /// The name, which is remembered.
     async fn find(&self, address: IpAddr, deadline: Moment) -> ClientName {
         // Someone may have found it between the first look and this turn.
-        if let Some(known) = self.memory.recall(address) {
+        if let Some(known) = self.memory.recall(&address) {
             return known;
         }
         let work = async {
@@ -129,7 +140,7 @@ impl Resolver {
             Err(missing) => return missing,
         };
         let mut names: Vec<(String, Name)> =
-            pointers.answers().iter().filter_map(|record| named(&record.data)).collect();
+            pointers.answers().iter().filter_map(|record| pointed(&record.data)).collect();
         // Servers turn the order round from answer to answer, and the client has one name all the same.
         names.sort_unstable();
         names.dedup();
@@ -198,14 +209,30 @@ fn nothing() -> (ClientName, Duration) {
     (ClientName::None, Duration::from_secs(60))
 }
 
+impl Weight for ClientName {
+    fn octets(&self) -> usize {
+        match self {
+            ClientName::Verified(name) => name.len(),
+            ClientName::None | ClientName::Temporary => 0,
+        }
+    }
+}
+
 /// The host name that a PTR record holds, as text too.
+fn pointed(data: &RData) -> Option<(String, Name)> {
+    match data {
+        RData::PTR(pointer) => Some((named(&pointer.0)?, pointer.0.clone())),
+        _ => None,
+    }
+}
+
+/// A host name, as text in lower case.
 ///
 /// RFC 1123 section 2.1, and the underscore, which hosts have all the same. A last label of digits would make it look
 /// like an address. What is none could be anything: the owner of the address chose every octet.
-fn named(data: &RData) -> Option<(String, Name)> {
-    let RData::PTR(pointer) = data else { return None };
+fn named(name: &Name) -> Option<String> {
     let mut text = String::new();
-    for label in pointer.iter() {
+    for label in name.iter() {
         let allowed = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
         let label = std::str::from_utf8(label).ok().filter(|label| label.bytes().all(|octet| allowed(&octet)))?;
         if label.is_empty() || label.starts_with('-') || label.ends_with('-') {
@@ -219,7 +246,7 @@ fn named(data: &RData) -> Option<(String, Name)> {
     let last = text.rsplit('.').next().unwrap_or_default();
     let is_name = text.len() <= 255 && !last.bytes().all(|octet| octet.is_ascii_digit());
     text.make_ascii_lowercase();
-    is_name.then(|| (text, pointer.0.clone()))
+    is_name.then_some(text)
 }
 
 fn leads_to(data: &RData, address: IpAddr) -> bool {

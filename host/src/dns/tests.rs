@@ -3,7 +3,7 @@ use super::*;
 use crate::config::Dns;
 use hickory_resolver::proto::op::{Message, OpCode, Query};
 use hickory_resolver::proto::rr::Record;
-use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, PTR};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, PTR, TXT};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::Ipv6Addr;
@@ -348,27 +348,174 @@ async fn who_waits_for_one_that_goes_away_asks_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn memory_forgets_and_is_bounded() {
-    let memory = Memory::default();
+    let memory = Memory::<IpAddr, ClientName>::default();
     let nth = |number: u32| IpAddr::from(Ipv4Addr::from(number));
     let minute = Duration::from_secs(60);
     memory.keep(nth(1), &verified("a"), minute);
     memory.keep(nth(2), &verified("b"), minute * 60 * 24);
     memory.keep(nth(3), &ClientName::None, Duration::ZERO);
     memory.keep(nth(4), &ClientName::Temporary, minute);
-    assert_eq!(memory.recall(nth(1)), Some(verified("a")));
-    assert_eq!((memory.recall(nth(3)), memory.recall(nth(4))), (None, Some(ClientName::Temporary)));
+    assert_eq!(memory.recall(&nth(1)), Some(verified("a")));
+    assert_eq!((memory.recall(&nth(3)), memory.recall(&nth(4))), (None, Some(ClientName::Temporary)));
     tokio::time::advance(minute).await;
-    assert_eq!((memory.recall(nth(1)), memory.recall(nth(2))), (None, Some(verified("b"))));
+    assert_eq!((memory.recall(&nth(1)), memory.recall(&nth(2))), (None, Some(verified("b"))));
     tokio::time::advance(minute * 59).await;
-    assert_eq!(memory.recall(nth(2)), None);
+    assert_eq!(memory.recall(&nth(2)), None);
     for number in 0..10_000 {
         memory.keep(nth(number), &ClientName::None, minute);
         assert!(memory.len() <= 4096);
     }
-    assert_eq!(memory.recall(nth(9_999)), Some(ClientName::None));
+    assert_eq!(memory.recall(&nth(9_999)), Some(ClientName::None));
 }
 
 #[tokio::test]
 async fn a_system_without_servers_asks_its_own() {
     Resolver::new(&Dns::default()).unwrap();
+}
+
+fn queried(name: &str) -> Queried {
+    name.parse().unwrap()
+}
+
+fn exchange(preference: u16, host: &str) -> RData {
+    RData::MX(MX::new(preference, Name::from_ascii(host).unwrap()))
+}
+
+#[tokio::test]
+async fn extensions_are_told_what_there_is() {
+    use ResponseCode::{NoError, ServFail};
+    let alias = || RData::CNAME(CNAME(Name::from_ascii("b.example.").unwrap()));
+    let text = |strings: &[&[u8]]| RData::TXT(TXT::from_bytes(strings.to_vec()));
+    let bad = RData::MX(MX::new(5, Name::from_labels([b"a b".as_slice(), b"example"]).unwrap()));
+    let server = Server::start(vec![
+        ("a.example.", RecordType::A, Reply::Records(vec![alias(), address("192.0.2.2"), address("192.0.2.1")])),
+        ("a.example.", RecordType::AAAA, Reply::Records(vec![address("2001:db8::1")])),
+        host("four.example.", &["192.0.2.4"]),
+        fails("four.example.", RecordType::AAAA, ServFail),
+        fails("none.example.", RecordType::A, NoError),
+        fails("none.example.", RecordType::AAAA, ServFail),
+        (
+            "a.example.",
+            RecordType::MX,
+            Reply::Records(vec![exchange(20, "Two.example."), bad, exchange(10, "one.example.")]),
+        ),
+        ("null.example.", RecordType::MX, Reply::Records(vec![exchange(0, ".")])),
+        fails("broken.example.", RecordType::MX, ServFail),
+        ("a.example.", RecordType::TXT, Reply::Records(vec![text(&[b"v=spf1 ", b"\xff -all"])])),
+        (
+            REVERSE,
+            RecordType::PTR,
+            Reply::Records(vec![
+                pointer("MX.example."),
+                RData::PTR(PTR(Name::from_labels([b"a b".as_slice(), b"example"]).unwrap())),
+            ]),
+        ),
+    ])
+    .await;
+    let resolver = server.resolver();
+    for (name, expected) in [
+        ("A.Example.", Ok(vec!["192.0.2.1", "192.0.2.2", "2001:db8::1"])),
+        // What is known of one kind is not lost with the other.
+        ("four.example", Ok(vec!["192.0.2.4"])),
+        ("none.example", Err(())),
+        ("gone.example", Ok(vec![])),
+    ] {
+        let found = resolver.addresses(&queried(name)).await;
+        let found = found.map(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>()).map_err(|_| ());
+        assert_eq!(found, expected.map(|texts| texts.into_iter().map(str::to_owned).collect()), "{name}");
+    }
+    let exchange = |preference, host: &str| Exchange { preference, host: host.to_owned() };
+    for (name, expected) in [
+        ("a.example", Ok(vec![exchange(10, "one.example"), exchange(20, "two.example")])),
+        ("null.example", Ok(vec![exchange(0, ".")])),
+        ("gone.example", Ok(vec![])),
+        ("broken.example", Err(())),
+    ] {
+        assert_eq!(resolver.mail_exchangers(&queried(name)).await.map_err(|_| ()), expected, "{name}");
+    }
+    assert_eq!(resolver.texts(&queried("a.example")).await, Ok(vec![b"v=spf1 \xff -all".to_vec()]));
+    let reverse = Queried::reverse("::ffff:192.0.2.1".parse().unwrap());
+    assert_eq!(reverse.as_str(), "1.2.0.192.in-addr.arpa");
+    assert_eq!(resolver.pointers(&reverse).await, Ok(vec!["mx.example".to_owned()]));
+    // What was said is remembered, failures for a moment too.
+    let asked = server.asked().len();
+    for _ in 0..3 {
+        assert!(resolver.addresses(&queried("a.example")).await.is_ok());
+        assert!(resolver.addresses(&queried("gone.example")).await.is_ok());
+        assert!(resolver.mail_exchangers(&queried("broken.example")).await.is_err());
+    }
+    assert_eq!(server.asked().len(), asked);
+}
+
+#[test]
+fn what_is_no_name_is_not_asked() {
+    let long = format!("{}.example", "x".repeat(64));
+    let longest = ["x".repeat(63), "x".repeat(63), "x".repeat(63), "x".repeat(61)].join(".");
+    let longer = format!("{longest}.x");
+    for (text, expected) in [
+        ("Example.ORG", Some("example.org")),
+        ("example.org.", Some("example.org")),
+        ("_dmarc.example.org", Some("_dmarc.example.org")),
+        ("2.0.0.127.zen.spamhaus.example", Some("2.0.0.127.zen.spamhaus.example")),
+        ("localhost", Some("localhost")),
+        (&longest, Some(&*longest)),
+        (&longer, None),
+        (&long, None),
+        ("", None),
+        (".", None),
+        ("..", None),
+        ("a..b", None),
+        (".a", None),
+        ("a..", None),
+        ("127.0.0.1", None),
+        ("::1", None),
+        ("a b", None),
+        ("a\\.b", None),
+        ("*.example", None),
+        ("a\0b", None),
+        ("a\r\nb", None),
+        ("bücher.example", None),
+        ("a/b.example", None),
+    ] {
+        assert_eq!(text.parse::<Queried>().as_ref().map(Queried::as_str).ok(), expected, "{text:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn guests_who_ask_a_silent_server_are_told_in_time_and_hold_up_no_session() {
+    let silent = (0..2 * PLACES).map(|number| format!("n{number}.example.")).collect::<Vec<_>>();
+    let replies: Vec<_> = silent.iter().map(|name| (name.as_str(), RecordType::TXT, Reply::Silence)).collect();
+    let server = Server::start(replies).await;
+    let resolver = Arc::new(server.resolver());
+    let began = tokio::time::Instant::now();
+    let mut waiting = JoinSet::new();
+    for name in &silent {
+        let (resolver, name) = (Arc::clone(&resolver), queried(name));
+        waiting.spawn(async move { resolver.texts(&name).await });
+    }
+    // All of them have begun before this goes on.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    // They hold every place there is for guests, and none of those for the names of clients.
+    assert_eq!((resolver.query_places.available_permits(), resolver.places.available_permits()), (0, PLACES));
+    assert!(waiting.join_all().await.iter().all(Result::is_err));
+    assert!(began.elapsed() <= Duration::from_secs(21), "{:?}", began.elapsed());
+    assert_eq!((resolver.questions.len(), resolver.query_places.available_permits()), (0, PLACES));
+}
+
+#[tokio::test]
+async fn answers_are_remembered_up_to_a_size() {
+    let memory = Memory::<Question, Found>::default();
+    let large = || -> Found { Ok((0..4).map(|_| query::Record::Text(vec![0; 60_000])).collect()) };
+    for number in 0..100 {
+        memory.keep((queried(&format!("n{number}.example")), RecordType::TXT), &large(), Duration::from_secs(60));
+        assert!(memory.octets() <= 4 << 20);
+    }
+    assert!(memory.recall(&(queried("n99.example"), RecordType::TXT)).is_some());
+    assert!(memory.len() < 100);
+    // The same question again takes no more room.
+    let before = memory.octets();
+    memory.keep((queried("n99.example"), RecordType::TXT), &large(), Duration::from_secs(60));
+    assert_eq!(memory.octets(), before);
 }

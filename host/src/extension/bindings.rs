@@ -9,6 +9,10 @@ wasmtime::component::bindgen!({
         "pillarbox:extension/message-read": async | trappable,
         // These wait for the store.
         "pillarbox:extension/kv": async | trappable,
+        // These wait for others on the network.
+        "pillarbox:extension/dns": async | trappable,
+        "pillarbox:extension/http": async | trappable,
+        "pillarbox:extension/stream": async | trappable,
         // A host function answers errors as values; what traps is a used-up budget.
         default: trappable,
     },

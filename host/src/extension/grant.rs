@@ -1,8 +1,9 @@
 //! One immutable grant: what one extension may do on one listener. Host functions ask it first, before any effect.
 
-use crate::config::{self, Capability, Granted, Verdicts};
+use crate::config::{self, Capability, Granted, Host, Reach, RecordKind, Scheme, StreamAddress, Verdicts};
 use crate::kv::Space;
 use crate::session::context::{Scope, covers_writing, matches};
+use std::net::IpAddr;
 
 /// What a host function may do.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +44,7 @@ impl Grant {
         match self.entries.entry(capability) {
             Some(Granted::All) => true,
             Some(Granted::Names(names)) => names.iter().any(|name| name == field),
-            Some(Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => false,
+            _ => false,
         }
     }
 
@@ -62,7 +63,7 @@ impl Grant {
         match self.entries.entry(Capability::Authentication) {
             Some(Granted::All) => true,
             Some(Granted::Names(names)) => names.iter().any(|name| name == user),
-            Some(Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => false,
+            _ => false,
         }
     }
 
@@ -71,7 +72,7 @@ impl Grant {
         match self.entries.entry(Capability::Credentials) {
             Some(Granted::All) => true,
             Some(Granted::Names(names)) => names.iter().any(|name| name == mechanism),
-            Some(Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => false,
+            _ => false,
         }
     }
 
@@ -79,7 +80,7 @@ impl Grant {
     pub fn names(&self, capability: Capability) -> &[String] {
         match self.entries.entry(capability) {
             Some(Granted::Names(names)) => names,
-            Some(Granted::All | Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => &[],
+            _ => &[],
         }
     }
 
@@ -91,7 +92,7 @@ impl Grant {
                 let name = name.to_ascii_lowercase();
                 patterns.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), &name))
             }
-            Some(Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => false,
+            _ => false,
         }
     }
 
@@ -105,7 +106,7 @@ impl Grant {
         match self.entries.entry(Capability::Table) {
             Some(Granted::All) => true,
             Some(Granted::Names(names)) => names.iter().any(|name| name == table),
-            Some(Granted::Scoped { .. } | Granted::Namespaces { .. } | Granted::Denied) | None => false,
+            _ => false,
         }
     }
 
@@ -117,7 +118,41 @@ impl Grant {
                 Some(Space { name, quota: *quota })
             }
             // There is no grant of all of it.
-            Some(Granted::All | Granted::Names(_) | Granted::Scoped { .. } | Granted::Denied) | None => None,
+            _ => None,
+        }
+    }
+
+    /// Whether records of this kind may be asked for at this name, which is in lower case and has no final dot.
+    pub fn asks(&self, kind: RecordKind, name: &str) -> bool {
+        match self.entries.entry(Capability::Dns) {
+            Some(Granted::All) => true,
+            Some(Granted::Reach(Reach::Dns(dns))) => dns.covers(kind, name),
+            _ => false,
+        }
+    }
+
+    /// Whether the names of this address may be asked for, which stand at `reverse`.
+    pub fn asks_about(&self, address: IpAddr, reverse: &str) -> bool {
+        match self.entries.entry(Capability::Dns) {
+            Some(Granted::All) => true,
+            Some(Granted::Reach(Reach::Dns(dns))) => dns.covers_address(address, reverse),
+            _ => false,
+        }
+    }
+
+    /// Whether this host may be called, by this scheme and method, at this port. `true` names no host.
+    pub fn calls(&self, method: &str, scheme: Scheme, host: &Host, port: u16) -> bool {
+        match self.entries.entry(Capability::Http) {
+            Some(Granted::Reach(Reach::Http(http))) => http.covers(scheme, host, port) && http.covers_method(method),
+            _ => false,
+        }
+    }
+
+    /// Whether a stream to this address may be opened. `true` names no address.
+    pub fn opens(&self, address: &StreamAddress) -> bool {
+        match self.entries.entry(Capability::Stream) {
+            Some(Granted::Reach(Reach::Streams(addresses))) => addresses.contains(address),
+            _ => false,
         }
     }
 
@@ -127,7 +162,7 @@ impl Grant {
             (Some(Granted::Names(patterns)), _)
             | (Some(Granted::Scoped { connection: patterns, .. }), Scope::Connection)
             | (Some(Granted::Scoped { message: patterns, .. }), Scope::Message) => patterns,
-            (Some(Granted::Namespaces { .. } | Granted::Denied) | None, _) => return false,
+            _ => return false,
         };
         patterns.iter().any(|pattern| covers(pattern))
     }
@@ -146,6 +181,7 @@ impl std::fmt::Display for Grant {
                 Granted::Namespaces { namespaces, quota } => {
                     write!(f, "{capability} [{}] of {quota} octets", namespaces.join(" "))?;
                 }
+                Granted::Reach(reach) => write!(f, "{capability} {reach}")?,
                 Granted::Scoped { connection, message } => {
                     write!(f, "{capability} connection [{}] message [{}]", connection.join(" "), message.join(" "))?;
                 }

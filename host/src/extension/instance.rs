@@ -182,6 +182,7 @@ impl Instance {
         drop(running);
         let state = self.store.data_mut();
         state.facts = None;
+        state.streams.close_all();
         *spent = state.disarm(meter.spent(), terms.began.elapsed());
         match result {
             Ok(Some(Ok(returned))) => {

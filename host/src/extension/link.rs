@@ -60,12 +60,7 @@ pub fn linker(engine: &Engine, grant: &Grant) -> wasmtime::Result<Linker<State>>
         envelope_read = EnvelopeRead,
         message_read = MessageRead,
         table = Table,
-        kv = Kv
-    );
-    // Not served in this version: an extension can be loaded without them, never with.
-    denied!(
-        envelope_write = EnvelopeWrite,
-        message_write = MessageWrite,
+        kv = Kv,
         dns = Dns,
         http = Http,
         stream = Stream,
@@ -73,5 +68,7 @@ pub fn linker(engine: &Engine, grant: &Grant) -> wasmtime::Result<Linker<State>>
         random = Random,
         metrics = Metrics
     );
+    // Not served in this version: an extension can be loaded without them, never with.
+    denied!(envelope_write = EnvelopeWrite, message_write = MessageWrite, table = Table, kv = Kv);
     Ok(linker)
 }

@@ -63,7 +63,13 @@ impl Needs<'_> {
             let help = match capability.served() {
                 true => {
                     let value = suggestion(self, declared, capability);
-                    format!("add this line to the entry:\ngrant.{capability} = {value}")
+                    // What these reach no component tells.
+                    let example = match capability {
+                        Capability::Http => ", with the hosts it is to call",
+                        Capability::Stream => ", with the addresses it is to connect to",
+                        _ => "",
+                    };
+                    format!("add this line to the entry{example}:\ngrant.{capability} = {value}")
                 }
                 false => format!(
                     "`{capability}` is not available in this version; to load the extension without it add this line to the entry:\n\
@@ -102,12 +108,25 @@ fn suggestion(needs: &Needs<'_>, declared: &Declared, capability: Capability) ->
         }
         // What its keys begin with it alone knows; mostly it is called like the extension.
         Capability::Kv => vec![format!("{}/", extension.name)],
+        Capability::Dns if !functions.is_empty() => {
+            let mut types: Vec<String> = functions.iter().filter_map(|function| record_type(function)).collect();
+            types.sort_unstable();
+            return format!("{{ types = {} }}", list(types));
+        }
+        Capability::Http => vec!["api.example.org".to_owned()],
+        Capability::Stream => vec!["127.0.0.1:6379".to_owned()],
         _ => Vec::new(),
     };
     match names.is_empty() {
         true => "true".to_owned(),
         false => list(names),
     }
+}
+
+/// The type of record that a function of `dns` asks for, as a grant has it.
+fn record_type(function: &str) -> Option<String> {
+    let types = [("addresses", "a"), ("mail-exchangers", "mx"), ("texts", "txt"), ("pointers", "ptr")];
+    types.iter().find(|(name, _)| *name == function).map(|(_, record)| (*record).to_owned())
 }
 
 /// Names as the file has them.

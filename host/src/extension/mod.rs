@@ -35,6 +35,7 @@ mod roster;
 mod services;
 mod state;
 mod stock;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod verdict;

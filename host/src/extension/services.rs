@@ -1,8 +1,11 @@
 //! What guests are served by beyond their session: stores, tables, names, hosts. The process keeps some of it, a
 //! configuration brings the rest; a guest reaches each only through the host functions that ask its grant first.
 
+use crate::dns::Resolver;
+use crate::http::Client;
 use crate::kv::Kv;
 use crate::table::Tables;
+use std::sync::Arc;
 
 /// The services of one configuration. Clones share what is behind them.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +14,10 @@ pub struct Services {
     pub kv: Option<Kv>,
     /// The tables of the configuration.
     pub tables: Tables,
+    /// Who is asked for names, where a grant of `dns` needs it.
+    pub names: Option<Arc<Resolver>>,
+    /// Who calls hosts, where a grant of `http` needs it.
+    pub http: Option<Arc<Client>>,
 }
 
 impl Services {

@@ -7,6 +7,7 @@ use super::interface::Hook;
 use super::load::{Declared, Linked};
 use super::panic::Panic;
 use super::rack::Seat;
+use super::streams::Streams;
 use crate::config::Spending;
 use crate::observe::Alive;
 use crate::session::change::Change;
@@ -34,6 +35,8 @@ pub struct State {
     budget: Budget,
     /// The last panic that this call told of.
     pub panic: Option<Panic>,
+    /// The byte streams it holds open: for one call.
+    pub streams: Streams,
     /// The keywords it declared.
     pub keywords: BTreeSet<String>,
     /// A random number for the guest's hash tables.
@@ -62,6 +65,7 @@ impl State {
             remembered: Arc::default(),
             budget: Budget::default(),
             panic: None,
+            streams: Streams::default(),
             keywords: BTreeSet::new(),
             seed: seed(),
             limits: MemoryLimit {

@@ -119,7 +119,11 @@ pub struct ExtensionCounters {
     instances: AtomicU64,
     failures: Mutex<BTreeMap<String, u64>>,
     denials: Mutex<BTreeMap<String, u64>>,
+    series: Mutex<BTreeMap<String, u64>>,
 }
+
+/// Series of its own that one extension may keep on one listener.
+const SERIES: usize = 200;
 
 impl ExtensionCounters {
     /// A hook of it was called.
@@ -143,6 +147,21 @@ impl ExtensionCounters {
         add_named(&self.denials, capability);
     }
 
+    /// It adds to a counter of its own. Whether there was room for one more, if this one is new.
+    pub fn counted(&self, series: &str, by: u64) -> bool {
+        let mut counts = lock(&self.series);
+        let room = counts.len() < SERIES;
+        match counts.get_mut(series) {
+            // A number that a guest chose must not begin anew.
+            Some(count) => *count = count.saturating_add(by),
+            None if room => {
+                counts.insert(series.to_owned(), by);
+            }
+            None => return false,
+        }
+        true
+    }
+
     /// What was counted, by these names.
     pub fn snapshot(&self, extension: &str, listener: &str) -> ExtensionSnapshot {
         ExtensionSnapshot {
@@ -152,6 +171,7 @@ impl ExtensionCounters {
             instances: read(&self.instances),
             failures: lock(&self.failures).clone(),
             denials: lock(&self.denials).clone(),
+            series: lock(&self.series).clone(),
         }
     }
 }
@@ -206,6 +226,8 @@ pub struct ExtensionSnapshot {
     pub failures: BTreeMap<String, u64>,
     /// Denials, by capability.
     pub denials: BTreeMap<String, u64>,
+    /// Its own counters: `name{label="value",…}`.
+    pub series: BTreeMap<String, u64>,
 }
 
 fn add_one(counter: &AtomicU64) {
@@ -251,6 +273,8 @@ mod tests {
         edge.denied("identity");
         edge.denied("identity");
         edge.failed("trap");
+        assert!(edge.counted("seen", 2));
+        assert!(counters.extension("xclient", "edge").counted("seen", 3));
         // A reload asks again and goes on counting.
         counters.extension("xclient", "edge").called();
         counters.extension("xclient", "inside").called();
@@ -270,11 +294,21 @@ mod tests {
                 "limits_reached": {"errors": 2},
                 "extensions": [
                     {"extension": "xclient", "listener": "edge", "calls": 2, "instances": 1,
-                     "failures": {"trap": 1}, "denials": {"identity": 2}},
+                     "failures": {"trap": 1}, "denials": {"identity": 2}, "series": {"seen": 5}},
                     {"extension": "xclient", "listener": "inside", "calls": 1, "instances": 0,
-                     "failures": {}, "denials": {}},
+                     "failures": {}, "denials": {}, "series": {}},
                 ],
             })
         );
+    }
+
+    #[test]
+    fn series_are_bounded_and_saturate() {
+        let counters = ExtensionCounters::default();
+        assert!((0..SERIES).all(|number| counters.counted(&format!("n{number}"), 1)));
+        assert!(!counters.counted("one_more", 1));
+        assert!(counters.counted("n7", u64::MAX));
+        let series = counters.snapshot("a", "b").series;
+        assert_eq!((series.len(), series["n7"], series["n8"]), (SERIES, u64::MAX, 1));
     }
 }

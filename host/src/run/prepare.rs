@@ -3,10 +3,11 @@
 use super::tables;
 use super::users::{self, Shared};
 use crate::cli::ConfigChoice;
-use crate::config::{ClientName, Config, Problem, Problems, Source, TlsMode};
+use crate::config::{Capability, ClientName, Config, Granted, Problem, Problems, Source, TlsMode};
 use crate::control::SOCKET;
 use crate::dns::Resolver;
 use crate::extension::{Loaded, Runtime, Services};
+use crate::http::{Client, HttpError};
 use crate::listener::BindError;
 use crate::table::Tables;
 use crate::{observe, tls};
@@ -86,7 +87,7 @@ pub struct Prepared {
     pub users: BTreeMap<PathBuf, Shared>,
     /// Tables, by name.
     pub tables: Tables,
-    /// Who is asked for names, where a listener wants them.
+    /// Who is asked for names, where a listener or an extension wants them.
     pub names: Option<Arc<Resolver>>,
 }
 
@@ -108,7 +109,14 @@ pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime, lasting: &Service
             None
         }
     };
-    let services = Services { tables: tables.clone(), ..lasting.clone() };
+    let http = match http(&config) {
+        Ok(http) => http,
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
+    let services = Services { tables: tables.clone(), names: names.clone(), http, ..lasting.clone() };
     let extensions = runtime.load(&config, &services).await;
     // What is wrong with files and with extensions is said together.
     match extensions {
@@ -122,11 +130,29 @@ pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime, lasting: &Service
 }
 
 fn names(config: &Config) -> Result<Option<Arc<Resolver>>, Problem> {
-    if config.listeners.values().all(|listener| listener.client_name == ClientName::Off) {
+    let off = config.listeners.values().all(|listener| listener.client_name == ClientName::Off);
+    if off && !grants(config, Capability::Dns) {
         return Ok(None);
     }
     let resolver = Resolver::new(&config.dns).map_err(|error| Problem::whole(observe::chain(&error)))?;
     Ok(Some(Arc::new(resolver)))
+}
+
+fn http(config: &Config) -> Result<Option<Arc<Client>>, Problem> {
+    if !grants(config, Capability::Http) {
+        return Ok(None);
+    }
+    let problem = |error: HttpError| match &error {
+        HttpError::Authorities { .. } => Problem::at(config.http.authorities_place, observe::chain(&error)),
+        HttpError::Tls(_) => Problem::whole(observe::chain(&error)),
+    };
+    Client::new(&config.http).map(|client| Some(Arc::new(client))).map_err(problem)
+}
+
+/// Whether any extension has this capability on any listener.
+fn grants(config: &Config, capability: Capability) -> bool {
+    let mut entries = config.listeners.values().flat_map(|listener| &listener.extensions);
+    entries.any(|entry| entry.grant.entry(capability).is_some_and(|granted| *granted != Granted::Denied))
 }
 
 fn load_certificates(config: &Config) -> (BTreeMap<String, tls::Acceptor>, Vec<Problem>) {

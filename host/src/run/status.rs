@@ -47,6 +47,7 @@ impl Server {
                 breaker_until: breaker.left.map(|left| observe::timestamp(SystemTime::now() + left)),
                 breaker_opened: breaker.opened,
                 candidate: row.candidate.as_ref().map(candidate_status),
+                series: counted.series,
             }
         });
         let now = SystemTime::now();
@@ -194,6 +195,13 @@ pub(super) fn changes(before: &Prepared, new: &Prepared) -> Vec<String> {
         if old.extensions.get(name).is_some_and(|before| told(before) != told(extension)) {
             lines.push(format!("extension {name}: settings changed"));
         }
+    }
+    if old.dns != new.config.dns {
+        lines.push("dns: changed".to_owned());
+    }
+    let http = |config: &Config| (config.http.authorities.clone(), config.http.timeout, config.http.response);
+    if http(old) != http(&new.config) {
+        lines.push("http: changed".to_owned());
     }
     let routes = |config: &Config| {
         let told = |route: &config::Route| format!("{:?}", (&route.domains, &route.to, route.create));

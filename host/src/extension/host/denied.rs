@@ -101,21 +101,6 @@ denied! {
     table as Table {
         lookup(String, String) -> Option<String>;
     }
-    dns as Dns {
-        addresses(String) -> Vec<String>;
-        mail_exchangers(String) -> Vec<wit::dns::Exchange>;
-        texts(String) -> Vec<Vec<u8>>;
-        pointers(String) -> Vec<String>;
-    }
-    http as Http {
-        send(wit::http::Request) -> wit::http::Response;
-    }
-    stream as Stream {
-        open(String) -> u32;
-        write(u32, Vec<u8>) -> ();
-        read(u32, u32) -> Vec<u8>;
-        close(u32) -> ();
-    }
     clock as Clock {
         now() -> u64;
         monotonic() -> u64;
@@ -169,5 +154,47 @@ impl wit::message_read::Host for Denied<'_> {
 
     async fn find(&mut self, _: Vec<u8>, _: u64) -> Answer<Option<u64>> {
         self.deny(Capability::MessageRead, "find")
+    }
+}
+
+impl wit::dns::Host for Denied<'_> {
+    async fn addresses(&mut self, _: String) -> Answer<Vec<String>> {
+        self.deny(Capability::Dns, "addresses")
+    }
+
+    async fn mail_exchangers(&mut self, _: String) -> Answer<Vec<wit::dns::Exchange>> {
+        self.deny(Capability::Dns, "mail_exchangers")
+    }
+
+    async fn texts(&mut self, _: String) -> Answer<Vec<Vec<u8>>> {
+        self.deny(Capability::Dns, "texts")
+    }
+
+    async fn pointers(&mut self, _: String) -> Answer<Vec<String>> {
+        self.deny(Capability::Dns, "pointers")
+    }
+}
+
+impl wit::http::Host for Denied<'_> {
+    async fn send(&mut self, _: wit::http::Request) -> Answer<wit::http::Response> {
+        self.deny(Capability::Http, "send")
+    }
+}
+
+impl wit::stream::Host for Denied<'_> {
+    async fn open(&mut self, _: String) -> Answer<u32> {
+        self.deny(Capability::Stream, "open")
+    }
+
+    async fn write(&mut self, _: u32, _: Vec<u8>) -> Answer<()> {
+        self.deny(Capability::Stream, "write")
+    }
+
+    async fn read(&mut self, _: u32, _: u32) -> Answer<Vec<u8>> {
+        self.deny(Capability::Stream, "read")
+    }
+
+    async fn close(&mut self, _: u32) -> Answer<()> {
+        self.deny(Capability::Stream, "close")
     }
 }

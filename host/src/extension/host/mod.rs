@@ -2,17 +2,23 @@
 //! does its work third; what it changes is only staged. An error is a value; only a used-up budget traps.
 
 mod authentication;
+mod clock;
 mod context;
 mod declare;
 mod denied;
+mod dns;
 mod envelope;
+mod http;
 mod identity;
 mod kv;
 mod log;
 mod message;
+mod metrics;
+mod random;
 mod session;
 mod settings;
 mod state;
+mod stream;
 mod table;
 
 pub use denied::Denied;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -170,10 +170,7 @@ impl Worker {
                 }
             }
             if waiting.len() < TOGETHER {
-                next = match orders.try_recv() {
-                    Ok(order) => Some(order),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                next = orders.try_recv().ok();
             }
         }
         self.perform(waiting);

@@ -37,7 +37,7 @@ pub use listener::{Listener, PeerBlock};
 pub use problem::{Place, Problem, Problems, Source};
 pub use route::{MaildirPath, Route, Target};
 pub use rules::{Relay, RelayPart, Rules};
-pub use server::{Instances, Level, Log, LogFormat, Server};
+pub use server::{Compile, Instances, Level, Log, LogFormat, Server};
 pub use tls::{Certificate, Tls, TlsClients, TlsMode};
 pub use uses::{Trust, Use, Verdicts};
 

@@ -15,6 +15,10 @@ fn main() -> ExitCode {
         Command::User(command) => edit_users(&command),
         Command::Reload(server) => ask(&server, Request::Reload, false),
         Command::Status { server, json } => ask(&server, Request::Status, json),
+        Command::CompileComponents { worker } => match pillarbox::extension::compile_components(worker) {
+            Ok(()) => ExitCode::Success,
+            Err(error) => complain(&error, ExitCode::Failure),
+        },
     }
 }
 

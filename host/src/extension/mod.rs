@@ -2,6 +2,7 @@
 //! [`crate::session`] asks through the trait it owns.
 //!
 //! ```text
+//! compile/  octets -> compiled code, in a process of its own
 //! load      octets -> compiled component -> linked with a grant -> `init` has declared
 //! roster    a listener's extensions in order, and what can be wrong between them
 //! guests    the policy of one session: asks, folds, applies
@@ -14,6 +15,7 @@
 
 mod bindings;
 mod call;
+mod compile;
 mod engine;
 mod grant;
 mod guests;
@@ -24,6 +26,7 @@ mod link;
 mod load;
 mod meter;
 mod missing;
+mod precompiled;
 mod rack;
 mod roster;
 mod services;
@@ -31,18 +34,23 @@ mod state;
 mod stock;
 mod verdict;
 
+pub use compile::{Helper, run as compile_components};
 pub use load::{Digest, digest};
 pub use roster::Roster;
 pub use services::Services;
 
 use crate::config::{self, Capability, Component, Config, Granted, Instances, Place, Problem, Problems, Use};
 use crate::observe::Counters;
+use compile::{Access, Workshop};
 use engine::Engine;
 use interface::Hook;
-use load::{Compiled, Compiler, Declared, Linked, LoadError, Purpose};
+use load::{Compiled, Compiler, Declared, Linked, Purpose, Terms};
 use rack::Rack;
 use roster::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The WebAssembly runtime, for `--version`.
@@ -54,6 +62,7 @@ pub struct Runtime {
     engine: Engine,
     rack: Arc<Rack>,
     compiler: Compiler,
+    access: Access,
     counters: Arc<Counters>,
 }
 
@@ -118,13 +127,35 @@ pub struct Words {
 }
 
 impl Runtime {
-    /// Starts the engine.
+    /// Starts the engine. Each component is compiled in a process of its own, and nothing of it is kept on disk.
     ///
     /// # Errors
     /// The system cannot run compiled code.
     pub fn new(instances: Instances, counters: Arc<Counters>) -> Result<Runtime, wasmtime::Error> {
+        #[cfg(not(test))]
+        let workshop = Workshop::Direct;
+        #[cfg(test)]
+        let workshop = Workshop::Here;
+        Runtime::with(instances, counters, workshop, Access::Read)
+    }
+
+    /// Starts the engine of a server, whose components this helper compiles. What it compiled is kept on disk.
+    ///
+    /// # Errors
+    /// The system cannot run compiled code.
+    pub fn helped(instances: Instances, counters: Arc<Counters>, helper: Helper) -> Result<Runtime, wasmtime::Error> {
+        Runtime::with(instances, counters, Workshop::Helper(helper), Access::Write)
+    }
+
+    fn with(
+        instances: Instances,
+        counters: Arc<Counters>,
+        workshop: Workshop,
+        access: Access,
+    ) -> Result<Runtime, wasmtime::Error> {
         let engine = Engine::new(instances)?;
-        Ok(Runtime { compiler: Compiler::new(engine.clone()), engine, rack: Rack::new(instances), counters })
+        let compiler = Compiler::new(engine.clone(), workshop);
+        Ok(Runtime { compiler, engine, rack: Rack::new(instances), access, counters })
     }
 
     /// Loads every extension that a listener uses: reads and compiles each component once, links it for each listener,
@@ -140,9 +171,10 @@ impl Runtime {
             .flat_map(|listener| &listener.extensions)
             .map(|used| used.extension.as_str())
             .collect();
+        let terms = Terms { limits: config.server.compile, cache: Some((cache_dir(&config.server), self.access)) };
         let mut compiled = BTreeMap::new();
         for extension in config.extensions.values().filter(|extension| used.contains(extension.name.as_str())) {
-            match self.compile(extension).await {
+            match self.compile(extension, &terms).await {
                 Ok(component) => {
                     compiled.insert(extension.name.as_str(), component);
                 }
@@ -193,7 +225,9 @@ impl Runtime {
     /// # Errors
     /// It is no extension; the text says why.
     pub async fn inspect(&self, octets: Vec<u8>) -> Result<Inspection, String> {
-        let compiled = self.compiler.compile(octets).await.map_err(|error| error.to_string())?;
+        let digest = digest(&octets);
+        let compiled = self.compiler.compile("component", octets, digest, Terms::default()).await;
+        let compiled = compiled.map_err(|error| error.to_string())?;
         let mut capabilities = compiled.capabilities.clone();
         for hook in &compiled.hooks {
             if let Some(capability) = hook.needs() {
@@ -224,30 +258,60 @@ impl Runtime {
         })
     }
 
-    async fn compile(&self, extension: &config::Extension) -> Result<Compiled, Problem> {
+    async fn compile(&self, extension: &config::Extension, terms: &Terms) -> Result<Compiled, Problem> {
         let wrong =
             |text: String| Problem::at(extension.component_place, format!("extension `{}`: {text}", extension.name));
-        // Read once: what is digested is what is compiled.
-        let octets = match &extension.component {
-            Component::Builtin(name) => stock::component(name).map(<[u8]>::to_vec).ok_or_else(|| {
-                wrong("this binary was built without the stock extensions".to_owned())
-                    .help("build it with `cargo xtask build`")
-            })?,
-            Component::File(path) => tokio::fs::read(path)
-                .await
-                .map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?,
+        let (component, most) = (extension.component.clone(), terms.limits.size);
+        let read = tokio::task::spawn_blocking(move || read(&component, most)).await;
+        let (octets, digest) = match read {
+            Ok(Ok(read)) => read,
+            Ok(Err(Unread::NotBuilt)) => {
+                return Err(wrong("this binary was built without the stock extensions".to_owned())
+                    .help("build it with `cargo xtask build`"));
+            }
+            Ok(Err(Unread::File(path, error))) => {
+                return Err(wrong(format!("cannot read {}: {error}", path.display())));
+            }
+            Err(error) => return Err(wrong(error.to_string())),
         };
-        let digest = digest(&octets);
         if let Some(pinned) = extension.sha256.filter(|pinned| *pinned != digest.0) {
             return Err(wrong(format!(
                 "the component is not the pinned one: its digest is {digest}, not {}",
                 Digest(pinned)
             )));
         }
-        self.compiler.compile(octets).await.map_err(|error| match error {
-            LoadError::NotAComponent(_) | LoadError::Compile(_) | LoadError::World(_) => wrong(error.to_string()),
-        })
+        let compiled = self.compiler.compile(&extension.name, octets, digest, terms.clone()).await;
+        compiled.map_err(|error| wrong(error.to_string()))
     }
+}
+
+enum Unread {
+    NotBuilt,
+    File(PathBuf, io::Error),
+}
+
+/// Reads a component, once: what is digested is what is compiled. Of one that is too large, no more than shows it.
+fn read(component: &Component, most: u64) -> Result<(Vec<u8>, Digest), Unread> {
+    let octets = match component {
+        Component::Builtin(name) => stock::component(name).map(<[u8]>::to_vec).ok_or(Unread::NotBuilt)?,
+        Component::File(path) => {
+            let mut octets = Vec::new();
+            File::open(path)
+                .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut octets))
+                .map_err(|error| Unread::File(path.clone(), error))?;
+            octets
+        }
+    };
+    let digest = digest(&octets);
+    Ok((octets, digest))
+}
+
+/// Where compiled code is kept: where the configuration says, else where the service manager says, else with the state.
+fn cache_dir(server: &config::Server) -> PathBuf {
+    // systemd.exec(5), CacheDirectory=. With several, the first.
+    let given = std::env::var_os("CACHE_DIRECTORY").and_then(|paths| std::env::split_paths(&paths).next());
+    let given = given.filter(|path| path.is_absolute()).map(|path| path.join("components"));
+    server.cache_dir.clone().or(given).unwrap_or_else(|| server.state_dir.join("cache"))
 }
 
 /// An extension without a configuration.

@@ -14,6 +14,7 @@ mod broken;
 mod certificates;
 mod cli;
 mod clients;
+mod compiling;
 mod configs;
 mod conversations;
 mod grants;

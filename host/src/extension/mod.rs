@@ -2,8 +2,8 @@
 //! [`crate::session`] asks through the trait it owns.
 //!
 //! ```text
-//! compile/  octets -> compiled code, in a process of its own
-//! load      octets -> compiled component -> linked with a grant -> `init` has declared
+//! compiler  octets -> component, each once; found in the cache or made by compile/
+//! load      component -> linked with a grant -> `init` has declared
 //! roster    a listener's extensions in order, and what can be wrong between them
 //! guests    the policy of one session: asks, folds, applies
 //! instance  one call into one guest, within its budgets
@@ -16,6 +16,7 @@
 mod bindings;
 mod call;
 mod compile;
+mod compiler;
 mod engine;
 mod grant;
 mod guests;
@@ -42,15 +43,13 @@ pub use services::Services;
 use crate::config::{self, Capability, Component, Config, Granted, Instances, Place, Problem, Problems, Use};
 use crate::observe::Counters;
 use compile::{Access, Workshop};
+use compiler::{Compiler, Terms, Unread, cache_dir, read};
 use engine::Engine;
 use interface::Hook;
-use load::{Compiled, Compiler, Declared, Linked, Purpose, Terms};
+use load::{Compiled, Declared, Linked, Purpose};
 use rack::Rack;
 use roster::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The WebAssembly runtime, for `--version`.
@@ -283,35 +282,6 @@ impl Runtime {
         let compiled = self.compiler.compile(&extension.name, octets, digest, terms.clone()).await;
         compiled.map_err(|error| wrong(error.to_string()))
     }
-}
-
-enum Unread {
-    NotBuilt,
-    File(PathBuf, io::Error),
-}
-
-/// Reads a component, once: what is digested is what is compiled. Of one that is too large, no more than shows it.
-fn read(component: &Component, most: u64) -> Result<(Vec<u8>, Digest), Unread> {
-    let octets = match component {
-        Component::Builtin(name) => stock::component(name).map(<[u8]>::to_vec).ok_or(Unread::NotBuilt)?,
-        Component::File(path) => {
-            let mut octets = Vec::new();
-            File::open(path)
-                .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut octets))
-                .map_err(|error| Unread::File(path.clone(), error))?;
-            octets
-        }
-    };
-    let digest = digest(&octets);
-    Ok((octets, digest))
-}
-
-/// Where compiled code is kept: where the configuration says, else where the service manager says, else with the state.
-fn cache_dir(server: &config::Server) -> PathBuf {
-    // systemd.exec(5), CacheDirectory=. With several, the first.
-    let given = std::env::var_os("CACHE_DIRECTORY").and_then(|paths| std::env::split_paths(&paths).next());
-    let given = given.filter(|path| path.is_absolute()).map(|path| path.join("components"));
-    server.cache_dir.clone().or(given).unwrap_or_else(|| server.state_dir.join("cache"))
 }
 
 /// An extension without a configuration.

@@ -51,7 +51,7 @@ pub struct Compile {
 }
 
 impl Default for Compile {
-    // A component in JavaScript, 12 MB, takes 30 seconds of a processor and 1 GB; there is room for several times that.
+    // 13 MB made from JavaScript take 15 to 30 seconds of a processor and 350 MB: there is room for several times that.
     fn default() -> Compile {
         Compile { cpu: Duration::from_secs(120), wall: Duration::from_secs(300), memory: 4 << 30, size: 64 << 20 }
     }

@@ -216,7 +216,7 @@ fn who_compiles_has_nothing_of_the_server_and_is_not_in_its_way() {
             let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
             stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().to_owned()
         };
-        until("the worker to step back", || nice() == "10");
+        until("the worker to step back", || nice() == "5");
         kill(worker);
         let reload = reload.join().unwrap();
         assert!(reload.stderr.contains("extension `set`: the compiler broke off (signal 9)"), "{reload}");

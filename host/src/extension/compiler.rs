@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -21,6 +22,8 @@ pub struct Compiler {
     engine: Engine,
     workshop: Arc<Workshop>,
     known: Mutex<BTreeMap<Digest, Compiled>>,
+    /// Whether anything was published yet. A start has nobody to step back behind.
+    serving: AtomicBool,
 }
 
 /// How components are compiled and what of it is kept: part of the configuration.
@@ -35,7 +38,7 @@ pub struct Terms {
 impl Compiler {
     /// A compiler for this engine.
     pub fn new(engine: Engine, workshop: Workshop) -> Compiler {
-        Compiler { engine, workshop: Arc::new(workshop), known: Mutex::default() }
+        Compiler { engine, workshop: Arc::new(workshop), known: Mutex::default(), serving: AtomicBool::new(false) }
     }
 
     /// Compiles a component, away from the threads that serve. `name` is what the log calls it.
@@ -54,11 +57,12 @@ impl Compiler {
         }
         let started = Instant::now();
         let (engine, workshop) = (self.engine.clone(), self.workshop.clone());
+        let meanwhile = self.serving.load(Ordering::Relaxed);
         let (done, compiled) = oneshot::channel();
         // A thread of its own, because a runtime that ends waits for those it lends.
         std::thread::Builder::new()
             .name("compile".to_owned())
-            .spawn(move || done.send(compile(&engine, &workshop, digest, octets, &terms)))
+            .spawn(move || done.send(compile(&engine, &workshop, digest, octets, &terms, meanwhile)))
             .map_err(|error| LoadError::Compile(error.to_string()))?;
         let ended = |_| Err(LoadError::Compile("the thread that compiles has ended".to_owned()));
         let (compiled, cached) = compiled.await.unwrap_or_else(ended)?;
@@ -73,8 +77,9 @@ impl Compiler {
         Ok(compiled)
     }
 
-    /// Forgets what no generation uses any more.
+    /// Forgets what no generation uses any more; some is served from now on.
     pub fn retain(&self, used: &BTreeSet<Digest>) {
+        self.serving.store(true, Ordering::Relaxed);
         self.known().retain(|digest, _| used.contains(digest));
     }
 
@@ -90,6 +95,7 @@ fn compile(
     digest: Digest,
     octets: Vec<u8>,
     terms: &Terms,
+    meanwhile: bool,
 ) -> Result<(Compiled, bool), LoadError> {
     recognise(&octets, &terms.limits)?;
     let (size, key) = (octets.len(), Key::new(engine.wasmtime(), digest));
@@ -98,7 +104,7 @@ fn compile(
         Some(component) => (component, true),
         None => {
             let wrong = |fault: Fault| LoadError::Compile(fault.words(&terms.limits));
-            let code = workshop.compile(octets, terms.limits).map_err(wrong)?;
+            let code = workshop.compile(octets, terms.limits, meanwhile).map_err(wrong)?;
             let component = code.load(engine).map_err(|error| LoadError::Compile(error.to_string()))?;
             if let (Some(cache), Some((_, Access::Write))) = (&cache, &terms.cache)
                 && let Err(error) = cache.keep(key, &code)

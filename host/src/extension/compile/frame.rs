@@ -17,6 +17,8 @@ const TEXT: usize = 4096;
 pub struct Order {
     /// What it may take.
     pub limits: Compile,
+    /// Whether somebody is served meanwhile, who goes first.
+    pub meanwhile: bool,
     /// The component.
     pub octets: Vec<u8>,
 }
@@ -61,7 +63,7 @@ impl Order {
     pub fn write(&self, output: &mut impl Write) -> io::Result<()> {
         let Compile { cpu, wall, memory, size } = self.limits;
         output.write_all(GREETING)?;
-        for number in [milliseconds(cpu), milliseconds(wall), memory, size] {
+        for number in [milliseconds(cpu), milliseconds(wall), memory, size, self.meanwhile.into()] {
             output.write_all(&number.to_le_bytes())?;
         }
         write_octets(output, &self.octets)
@@ -78,8 +80,9 @@ impl Order {
         let cpu = Duration::from_millis(read_number(input)?);
         let wall = Duration::from_millis(read_number(input)?);
         let limits = Compile { cpu, wall, memory: read_number(input)?, size: read_number(input)? };
+        let meanwhile = read_number(input)? != 0;
         let octets = read_octets(input, limits.size)?;
-        Ok(Some(Order { limits, octets }))
+        Ok(Some(Order { limits, meanwhile, octets }))
     }
 }
 
@@ -185,7 +188,7 @@ mod tests {
     fn order() -> Order {
         let limits =
             Compile { cpu: Duration::from_secs(7), wall: Duration::from_millis(1500), memory: 1 << 40, size: 16 };
-        Order { limits, octets: b"\0asm and more".to_vec() }
+        Order { limits, meanwhile: true, octets: b"\0asm and more".to_vec() }
     }
 
     fn answers() -> Vec<Answer> {

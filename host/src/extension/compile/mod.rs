@@ -51,12 +51,12 @@ pub enum Workshop {
 }
 
 impl Workshop {
-    /// Compiles a component. Blocking.
+    /// Compiles a component; `meanwhile` somebody may be served, behind whom this steps back. Blocking.
     ///
     /// # Errors
     /// There is no code, and why.
-    pub fn compile(&self, octets: Vec<u8>, limits: Compile) -> Result<Code, Fault> {
-        let order = Order { limits, octets };
+    pub fn compile(&self, octets: Vec<u8>, limits: Compile, meanwhile: bool) -> Result<Code, Fault> {
+        let order = Order { limits, meanwhile, octets };
         let answer = match self {
             Workshop::Helper(helper) => helper.carry_out(&order),
             Workshop::Direct => {

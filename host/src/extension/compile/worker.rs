@@ -19,8 +19,8 @@ const WORKER: &str = "--worker";
 /// How much of a worker's last words is kept, in octets.
 const LAST_WORDS: u64 = 16 << 10;
 /// How far a worker steps back behind those who serve. Not to the end: on a machine that is always busy it would never come
-/// to its end, and no reload with it. At 10 a tenth of a processor is left for it then.
-const NICE: i32 = 10;
+/// to its end, and no reload with it.
+const NICE: i32 = 5;
 /// Processors that are left to those who serve.
 const LEFT: usize = 1;
 
@@ -34,6 +34,9 @@ pub fn work() -> io::Result<()> {
     let Some(order) = Order::read(&mut io::stdin().lock())? else { return Ok(()) };
     // Where the machine has less memory than the limit allows, this is the process that is to go. proc_pid_oom_score_adj(5).
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    if order.meanwhile {
+        process::nice(NICE)?;
+    }
     restrict(&order.limits)?;
     let compiled = engine::for_compiling().and_then(|engine| engine.precompile_component(&order.octets));
     let answer = match compiled {
@@ -51,7 +54,6 @@ pub fn work() -> io::Result<()> {
 
 /// Everything this process may take from now on.
 fn restrict(limits: &Compile) -> io::Result<()> {
-    process::nice(NICE)?;
     let cpu = limits.cpu.as_secs().max(1);
     // At the first the process gets SIGXCPU, by which its end is told from others.
     limit(Resource::Cpu, cpu, cpu.saturating_add(2))?;
@@ -90,28 +92,23 @@ pub fn carry_out(order: Order, events: &Receiver<Event>, done: &Sender<Event>) -
         Err(error) => return Some(Answer::Fault(Fault::BrokenOff(format!("it could not be started: {error}")))),
     };
     let last_words = child.stderr.take().and_then(listen);
-    let mut left = limits.wall.checked_sub(started.elapsed()).unwrap_or_default();
-    let answer = loop {
-        match events.recv_timeout(left) {
-            Ok(Event::Done(Ok(answer))) => break Some(answer),
-            Ok(Event::Done(Err(error))) if error.kind() == ErrorKind::FileTooLarge => {
-                break Some(Answer::Fault(Fault::Code));
-            }
-            Ok(Event::Done(Err(error))) => {
-                left = limits.wall.checked_sub(started.elapsed()).unwrap_or_default();
-                let status = ended_within(&mut child, left);
-                let said = last_words.and_then(|thread| thread.join().ok()).unwrap_or_default();
-                return Some(Answer::Fault(fault(status, &said, &error)));
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                end(&mut child);
-                // Its reader ends with it, and must not be heard by whoever waits for the next.
-                while !matches!(events.recv(), Ok(Event::Done(_)) | Err(_)) {}
-                return Some(Answer::Fault(Fault::Wall));
-            }
-            // Nobody orders twice at a time.
-            Ok(Event::Closed | Event::Order(_)) | Err(RecvTimeoutError::Disconnected) => break None,
+    let left = || limits.wall.checked_sub(started.elapsed()).unwrap_or_default();
+    let answer = match events.recv_timeout(left()) {
+        Ok(Event::Done(Ok(answer))) => Some(answer),
+        Ok(Event::Done(Err(error))) if error.kind() == ErrorKind::FileTooLarge => Some(Answer::Fault(Fault::Code)),
+        Ok(Event::Done(Err(error))) => {
+            let status = ended_within(&mut child, left());
+            let said = last_words.and_then(|thread| thread.join().ok()).unwrap_or_default();
+            return Some(Answer::Fault(fault(status, &said, &error)));
         }
+        Err(RecvTimeoutError::Timeout) => {
+            end(&mut child);
+            // Its reader ends with it, and must not be heard by whoever waits for the next.
+            while !matches!(events.recv(), Ok(Event::Done(_)) | Err(_)) {}
+            return Some(Answer::Fault(Fault::Wall));
+        }
+        // Nobody orders twice at a time.
+        Ok(Event::Closed | Event::Order(_)) | Err(RecvTimeoutError::Disconnected) => None,
     };
     end(&mut child);
     answer

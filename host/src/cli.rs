@@ -77,6 +77,14 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+
+    /// Compile what comes on standard input: the server starts this by itself
+    #[command(hide = true)]
+    CompileComponents {
+        /// One component, under its limits
+        #[arg(long)]
+        worker: bool,
+    },
 }
 
 /// What can be done with extensions.

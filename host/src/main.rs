@@ -16,6 +16,10 @@ fn main() -> ExitCode {
         Command::Reload(server) => ask(&server, Request::Reload, false),
         Command::Rollback(server) => ask(&server, Request::Rollback, false),
         Command::Status { server, json } => ask(&server, Request::Status, json),
+        Command::CompileComponents { worker } => match pillarbox::extension::compile_components(worker) {
+            Ok(()) => ExitCode::Success,
+            Err(error) => complain(&error, ExitCode::Failure),
+        },
     }
 }
 

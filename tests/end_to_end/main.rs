@@ -15,6 +15,7 @@ mod candidates;
 mod certificates;
 mod cli;
 mod clients;
+mod compiling;
 mod configs;
 mod conversations;
 mod grants;

@@ -41,6 +41,8 @@ pub fn run<A: AsRef<OsStr>>(directory: &Path, arguments: impl IntoIterator<Item 
 pub(crate) fn pillarbox(directory: &Path) -> Command {
     let mut command = Command::new(binary());
     command.current_dir(directory).env_remove("PILLARBOX_CONFIG").env_remove("RUST_LOG").env_remove("COLUMNS");
+    // All servers of all tests compile each component once.
+    command.env("CACHE_DIRECTORY", repository().join("target/tmp/cache"));
     command
 }
 

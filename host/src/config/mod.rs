@@ -52,7 +52,7 @@ pub use problem::{Place, Problem, Problems, Source};
 pub use reach::{DnsReach, HttpHost, HttpReach, METHODS, Reach, RecordKind, Scheme, StreamAddress};
 pub use route::{MaildirPath, Route, Target};
 pub use rules::{Relay, RelayPart, Rules};
-pub use server::{Instances, Level, Log, LogFormat, Server};
+pub use server::{Compile, Instances, Level, Log, LogFormat, Server};
 pub use table::{TableFile, TableType};
 pub use tls::{Certificate, Tls, TlsClients, TlsMode};
 pub use uses::{Trust, Use, Verdicts};

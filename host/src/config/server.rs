@@ -1,10 +1,11 @@
 //! `[server]` and `[log]`: what holds for the process as a whole.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Problem;
 use super::reader::{Table, Value};
-use super::value::parse_hostname;
+use super::value::{parse_hostname, show_duration, show_size};
 
 /// `[server]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub struct Server {
     pub hostname: String,
     /// Where spool, control socket and caches are kept. Absolute.
     pub state_dir: PathBuf,
+    /// Where compiled code is kept, if it was written. Absolute.
+    pub cache_dir: Option<PathBuf>,
+    /// What compiling one component may take.
+    pub compile: Compile,
     /// What all extension instances together may take.
     pub instances: Instances,
 }
@@ -29,6 +34,26 @@ pub struct Instances {
 impl Default for Instances {
     fn default() -> Instances {
         Instances { count: 2000, memory: 1024 * 1024 * 1024 }
+    }
+}
+
+/// What compiling one component may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compile {
+    /// Processor time, of all processors together. Whole seconds.
+    pub cpu: Duration,
+    /// Time on the clock on the wall.
+    pub wall: Duration,
+    /// Octets of memory.
+    pub memory: u64,
+    /// Octets of the component.
+    pub size: u64,
+}
+
+impl Default for Compile {
+    // 13 MB made from JavaScript take 15 to 30 seconds of a processor and 350 MB: there is room for several times that.
+    fn default() -> Compile {
+        Compile { cpu: Duration::from_secs(120), wall: Duration::from_secs(300), memory: 4 << 30, size: 64 << 20 }
     }
 }
 
@@ -79,9 +104,11 @@ impl Server {
         let mut table = value.table()?;
         let hostname = table.require("hostname", "\"mx.example.org\"").and_then(|value| value.parsed(parse_hostname));
         let state_dir = table.require("state-dir", "\"/var/lib/pillarbox\"").and_then(Value::path);
+        let cache_dir = table.take("cache-dir").map(Value::path);
         let instances = table.table("instances").map(Instances::read).unwrap_or_default();
+        let compile = table.table("compile").map(Compile::read).unwrap_or_default();
         table.finish();
-        Some(Server { hostname: hostname?, state_dir: state_dir?, instances })
+        Some(Server { hostname: hostname?, state_dir: state_dir?, cache_dir: cache_dir.flatten(), instances, compile })
     }
 }
 
@@ -92,6 +119,46 @@ impl Instances {
         let memory = table.take("memory").and_then(|value| value.size(1024 * 1024..=1024 * 1024 * 1024 * 1024));
         table.finish();
         Instances { count: count.unwrap_or(default.count), memory: memory.unwrap_or(default.memory) }
+    }
+}
+
+impl Compile {
+    fn read(mut table: Table<'_>) -> Compile {
+        const SECOND: Duration = Duration::from_secs(1);
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        let default = Compile::default();
+        let cpu = table.take("cpu").and_then(|value| value.duration(SECOND..=HOUR));
+        let wall = table.take("wall").and_then(|value| value.duration(SECOND..=HOUR));
+        // With less than this the compiler does not come to its work.
+        let memory = table.take("memory").and_then(|value| value.size(64 << 20..=1 << 40));
+        let size = table.take("size").and_then(|value| value.size(1..=1 << 30));
+        table.finish();
+        Compile {
+            cpu: cpu.unwrap_or(default.cpu),
+            wall: wall.unwrap_or(default.wall),
+            memory: memory.unwrap_or(default.memory),
+            size: size.unwrap_or(default.size),
+        }
+    }
+
+    /// [`cpu`](Compile::cpu) as one would write it.
+    pub fn shown_cpu(&self) -> String {
+        show_duration(self.cpu)
+    }
+
+    /// [`wall`](Compile::wall) as one would write it.
+    pub fn shown_wall(&self) -> String {
+        show_duration(self.wall)
+    }
+
+    /// [`memory`](Compile::memory) as one would write it.
+    pub fn shown_memory(&self) -> String {
+        show_size(self.memory)
+    }
+
+    /// [`size`](Compile::size) as one would write it.
+    pub fn shown_size(&self) -> String {
+        show_size(self.size)
     }
 }
 

@@ -105,6 +105,7 @@ fn embedded_default_shows_the_defaults() {
     let shown = parse(&uncommented(&Config::embedded().text)).unwrap();
     let local = &shown.listeners["local"];
     assert_eq!(shown.server.instances, Instances::default());
+    assert_eq!(shown.server.compile, Compile::default());
     assert_eq!(shown.log, Log::default());
     assert_eq!(local.rules.limits, Limits::default());
     assert_eq!(local.tls.mode, TlsMode::default());
@@ -131,6 +132,7 @@ zzzzzzzzzzzz = 1
 [server]
 zzzzzzzzzzzz = 1
 instances.zzzzzzzzzzzz = 1
+compile.zzzzzzzzzzzz = 1
 [log]
 zzzzzzzzzzzz = 1
 [dns]

@@ -101,6 +101,18 @@ fn pause(time: Duration) {
     thread::sleep(time);
 }
 
+/// The engine of a process that only compiles. What it makes fits the other: how instances are allocated is no part of
+/// the code. It reserves no room for any.
+///
+/// # Errors
+/// There is no compiler for this processor.
+pub fn for_compiling() -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = config(None);
+    // In a process of its own and with the least priority; how many threads, whoever starts it says.
+    config.parallel_compilation(true);
+    wasmtime::Engine::new(&config)
+}
+
 fn config(pool: Option<Instances>) -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);

@@ -1,4 +1,4 @@
-//! From octets to a linked extension: read once, digest, look at imports and exports, compile, link, run `init`.
+//! From a compiled component to a linked extension: look at imports and exports, link, run `init`.
 //!
 //! Everything that can be wrong with a component is found here, before a generation is published, and said with what to
 //! do about it. What is wrong between extensions of one listener is found in `roster`.
@@ -22,13 +22,10 @@ use pillarbox_smtp::Rule;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tracing::Instrument as _;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
-
-/// The largest component that is compiled, in octets.
-const LARGEST: usize = 64 << 20;
 
 /// The SHA-256 of a component.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,19 +132,15 @@ pub enum LoadError {
     /// The octets are none of ours.
     #[error("{0}")]
     NotAComponent(&'static str),
-    /// The octets do not compile.
-    #[error("the component cannot be compiled: {0}")]
+    /// There are too many of them.
+    #[error("the component is larger than {0} (`server.compile.size`)")]
+    Size(String),
+    /// The octets do not compile, or not with what that may take.
+    #[error("{0}")]
     Compile(String),
     /// It exports or imports what this host does not know.
     #[error("{0}")]
     World(String),
-}
-
-/// Compiles components, each once as long as a generation uses it.
-#[derive(Debug)]
-pub struct Compiler {
-    engine: Engine,
-    cache: Mutex<BTreeMap<Digest, Compiled>>,
 }
 
 impl fmt::Debug for Compiled {
@@ -156,64 +149,26 @@ impl fmt::Debug for Compiled {
     }
 }
 
-impl Compiler {
-    /// A compiler for this engine.
-    pub fn new(engine: Engine) -> Compiler {
-        Compiler { engine, cache: Mutex::default() }
-    }
-
-    /// Compiles a component, away from the threads that serve.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub async fn compile(&self, octets: Vec<u8>) -> Result<Compiled, LoadError> {
-        let digest = digest(&octets);
-        let known = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let engine = self.engine.clone();
-        let task = tokio::task::spawn_blocking(move || compile(&engine, digest, &octets));
-        let compiled = task.await.unwrap_or_else(|error| Err(LoadError::Compile(error.to_string())))?;
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, compiled.clone());
-        Ok(compiled)
-    }
-
-    /// Forgets what no generation uses any more.
-    pub fn retain(&self, used: &BTreeSet<Digest>) {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).retain(|digest, _| used.contains(digest));
-    }
-}
-
 /// The digest of a component.
 pub fn digest(octets: &[u8]) -> Digest {
     Digest(Sha256::digest(octets).into())
 }
 
-fn compile(engine: &Engine, digest: Digest, octets: &[u8]) -> Result<Compiled, LoadError> {
-    if wasmtime::Engine::detect_precompiled(octets).is_some() {
-        // Loading it would run whatever is in it.
-        return Err(LoadError::NotAComponent(
-            "this is compiled code; the server takes components and compiles them itself",
-        ));
+impl Compiled {
+    /// Looks at what a component exports and imports.
+    ///
+    /// # Errors
+    /// It is no extension, or one for another server.
+    pub(super) fn new(
+        engine: &Engine,
+        digest: Digest,
+        size: usize,
+        component: Component,
+    ) -> Result<Compiled, LoadError> {
+        let hooks = exported_hooks(engine, &component)?;
+        let capabilities = imported_capabilities(engine, &component)?;
+        Ok(Compiled { digest, size, hooks, capabilities, component })
     }
-    match octets.get(..8) {
-        Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => {}
-        Some([0, b'a', b's', b'm', _, _, 0, 0]) => {
-            return Err(LoadError::NotAComponent(
-                "this is a core WebAssembly module, not a component; it has to be encoded as a component first",
-            ));
-        }
-        _ => return Err(LoadError::NotAComponent("this is not a WebAssembly component")),
-    }
-    if octets.len() > LARGEST {
-        return Err(LoadError::NotAComponent("the component is larger than 64 MiB"));
-    }
-    let component = Component::new(engine.wasmtime(), octets)
-        .map_err(|error| LoadError::Compile(error.root_cause().to_string()))?;
-    let hooks = exported_hooks(engine, &component)?;
-    let capabilities = imported_capabilities(engine, &component)?;
-    Ok(Compiled { digest, size: octets.len(), hooks, capabilities, component })
 }
 
 /// The hooks among the exports. Other packages' exports are none of our business: componentize-py adds one of its own.

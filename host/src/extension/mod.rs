@@ -2,7 +2,8 @@
 //! [`crate::session`] asks through the trait it owns.
 //!
 //! ```text
-//! load      octets -> compiled component -> linked with a grant -> `init` has declared
+//! compiler  octets -> component, each once; found in the cache or made by compile/
+//! load      component -> linked with a grant -> `init` has declared
 //! roster    a listener's extensions in order, and what can be wrong between them
 //! guests    the policy of one session: asks, folds, applies
 //! instance  one call into one guest, within its budgets
@@ -18,6 +19,8 @@ mod budget;
 mod call;
 mod candidate;
 mod caught;
+mod compile;
+mod compiler;
 mod engine;
 mod grant;
 mod guests;
@@ -30,6 +33,7 @@ mod log_rate;
 mod meter;
 mod missing;
 mod panic;
+mod precompiled;
 mod rack;
 mod roster;
 mod services;
@@ -41,6 +45,7 @@ mod tests;
 mod verdict;
 
 pub use breaker::{Position, Standing};
+pub use compile::{Helper, run as compile_components};
 pub use load::{Digest, digest};
 pub use roster::Roster;
 pub use services::Services;
@@ -48,9 +53,11 @@ pub use services::Services;
 use crate::config::{self, Capability, Component, Config, Granted, Instances, Place, Problem, Problems, Use};
 use crate::observe::{CandidateCounters, Counters};
 use breaker::Breaker;
+use compile::{Access, Workshop};
+use compiler::{Compiler, Terms, Unread, cache_dir, read};
 use engine::Engine;
 use interface::Hook;
-use load::{Compiled, Compiler, Declared, Linked, LoadError, Purpose};
+use load::{Compiled, Declared, Linked, Purpose};
 use rack::Rack;
 use roster::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +72,7 @@ pub struct Runtime {
     engine: Engine,
     rack: Arc<Rack>,
     compiler: Compiler,
+    access: Access,
     counters: Arc<Counters>,
     breakers: Breakers,
 }
@@ -153,14 +161,36 @@ pub struct Words {
 }
 
 impl Runtime {
-    /// Starts the engine.
+    /// Starts the engine. Each component is compiled in a process of its own, and nothing of it is kept on disk.
     ///
     /// # Errors
     /// The system cannot run compiled code.
     pub fn new(instances: Instances, counters: Arc<Counters>) -> Result<Runtime, wasmtime::Error> {
+        #[cfg(not(test))]
+        let workshop = Workshop::Direct;
+        #[cfg(test)]
+        let workshop = Workshop::Here;
+        Runtime::with(instances, counters, workshop, Access::Read)
+    }
+
+    /// Starts the engine of a server, whose components this helper compiles. What it compiled is kept on disk.
+    ///
+    /// # Errors
+    /// The system cannot run compiled code.
+    pub fn helped(instances: Instances, counters: Arc<Counters>, helper: Helper) -> Result<Runtime, wasmtime::Error> {
+        Runtime::with(instances, counters, Workshop::Helper(helper), Access::Write)
+    }
+
+    fn with(
+        instances: Instances,
+        counters: Arc<Counters>,
+        workshop: Workshop,
+        access: Access,
+    ) -> Result<Runtime, wasmtime::Error> {
         let engine = Engine::new(instances)?;
+        let compiler = Compiler::new(engine.clone(), workshop);
         let breakers = Breakers::default();
-        Ok(Runtime { compiler: Compiler::new(engine.clone()), engine, rack: Rack::new(instances), counters, breakers })
+        Ok(Runtime { compiler, engine, rack: Rack::new(instances), access, counters, breakers })
     }
 
     /// Loads every extension that a listener uses: reads and compiles each component once, links it for each listener,
@@ -176,10 +206,11 @@ impl Runtime {
             .flat_map(|listener| &listener.extensions)
             .map(|used| used.extension.as_str())
             .collect();
+        let terms = Terms { limits: config.server.compile, cache: Some((cache_dir(&config.server), self.access)) };
         let mut compiled = BTreeMap::new();
         let active = config.extensions.values().filter(|extension| used.contains(extension.name.as_str()));
         for extension in active.flat_map(|extension| extension.and_candidate()) {
-            match self.compile(extension).await {
+            match self.compile(extension, &terms).await {
                 Ok(component) => {
                     compiled.insert(extension.name.as_str(), component);
                 }
@@ -248,7 +279,9 @@ impl Runtime {
     /// # Errors
     /// It is no extension; the text says why.
     pub async fn inspect(&self, octets: Vec<u8>) -> Result<Inspection, String> {
-        let compiled = self.compiler.compile(octets).await.map_err(|error| error.to_string())?;
+        let digest = digest(&octets);
+        let compiled = self.compiler.compile("component", octets, digest, Terms::default()).await;
+        let compiled = compiled.map_err(|error| error.to_string())?;
         let mut capabilities = compiled.capabilities.clone();
         for hook in &compiled.hooks {
             if let Some(capability) = hook.needs() {
@@ -280,29 +313,30 @@ impl Runtime {
         })
     }
 
-    async fn compile(&self, extension: &config::Extension) -> Result<Compiled, Problem> {
+    async fn compile(&self, extension: &config::Extension, terms: &Terms) -> Result<Compiled, Problem> {
         let wrong =
             |text: String| Problem::at(extension.component_place, format!("extension `{}`: {text}", extension.name));
-        // Read once: what is digested is what is compiled.
-        let octets = match &extension.component {
-            Component::Builtin(name) => stock::component(name).map(<[u8]>::to_vec).ok_or_else(|| {
-                wrong("this binary was built without the stock extensions".to_owned())
-                    .help("build it with `cargo xtask build`")
-            })?,
-            Component::File(path) => tokio::fs::read(path)
-                .await
-                .map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?,
+        let (component, most) = (extension.component.clone(), terms.limits.size);
+        let read = tokio::task::spawn_blocking(move || read(&component, most)).await;
+        let (octets, digest) = match read {
+            Ok(Ok(read)) => read,
+            Ok(Err(Unread::NotBuilt)) => {
+                return Err(wrong("this binary was built without the stock extensions".to_owned())
+                    .help("build it with `cargo xtask build`"));
+            }
+            Ok(Err(Unread::File(path, error))) => {
+                return Err(wrong(format!("cannot read {}: {error}", path.display())));
+            }
+            Err(error) => return Err(wrong(error.to_string())),
         };
-        let digest = digest(&octets);
         if let Some(pinned) = extension.sha256.filter(|pinned| *pinned != digest.0) {
             return Err(wrong(format!(
                 "the component is not the pinned one: its digest is {digest}, not {}",
                 Digest(pinned)
             )));
         }
-        self.compiler.compile(octets).await.map_err(|error| match error {
-            LoadError::NotAComponent(_) | LoadError::Compile(_) | LoadError::World(_) => wrong(error.to_string()),
-        })
+        let compiled = self.compiler.compile(&extension.name, octets, digest, terms.clone()).await;
+        compiled.map_err(|error| wrong(error.to_string()))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::cli::ConfigChoice;
 use crate::config::{self, Config, LogFormat};
 use crate::control::{BoxFuture, Control, ControlError, Operator, ReloadStatus, SOCKET, Status};
 use crate::delivery::{self, Routes};
-use crate::extension::{Row, Runtime, Services};
+use crate::extension::{Helper, Row, Runtime, Services};
 use crate::kv::{self, Kv};
 use crate::listener::{Accepted, Doors, Serve};
 use crate::observe::{self, Counters, Logging};
@@ -145,9 +145,18 @@ impl fmt::Debug for Server {
 
 impl Server {
     async fn start(choice: ConfigChoice, logging: Option<Logging>) -> Result<Arc<Server>, StartError> {
+        // First of all, so that it inherits nothing.
+        let helper = Helper::start().map_err(|error| StartError::System("process that compiles", error.into()))?;
         let counters = Arc::new(Counters::default());
         let config = read(&choice)?;
-        let runtime = Runtime::new(config.server.instances, counters.clone())
+        tracing::info!(
+            config = &*config.source.name,
+            hostname = &*config.server.hostname,
+            state_dir = &*config.server.state_dir.to_string_lossy(),
+            version = env!("CARGO_PKG_VERSION"),
+            "pillarbox starts"
+        );
+        let runtime = Runtime::helped(config.server.instances, counters.clone(), helper)
             .map_err(|error| StartError::System("room for extensions", error.into_boxed_dyn_error()))?;
         let kv = Kv::open(&config.server.state_dir, kv::system_clock());
         let kv = kv.map_err(|error| StartError::System("thread for the kv store", error.into()))?;
@@ -186,13 +195,6 @@ impl Server {
             reloading: tokio::sync::Mutex::new(()),
             started: Instant::now(),
         });
-        tracing::info!(
-            config = &*prepared.config.source.name,
-            hostname = &*prepared.config.server.hostname,
-            state_dir = &*prepared.config.server.state_dir.to_string_lossy(),
-            version = env!("CARGO_PKG_VERSION"),
-            "pillarbox starts"
-        );
         server.publish(prepared).await?;
         Ok(server)
     }

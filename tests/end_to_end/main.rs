@@ -25,6 +25,7 @@ mod manners;
 mod names;
 mod proxy;
 mod reload;
+mod scripts;
 mod signals;
 mod spool;
 mod tls;

@@ -31,3 +31,4 @@ mod spool;
 mod tls;
 mod users;
 mod utf8;
+mod versions;

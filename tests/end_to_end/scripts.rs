@@ -151,7 +151,7 @@ fn logins_are_judged(server: &Server, name: &str) {
     client.expect("AUTH XTOKEN", &format!("334 {}", auth::encode("name?")));
     client.expect(&auth::encode("anne"), &format!("334 {}", auth::encode("password?")));
     client.expect(&auth::encode("guess"), "535 5.7.8 *");
-    assert_eq!(auth::plain(&mut client, "nobody", "").code, 535);
+    assert_eq!(auth::plain(&mut client, "nobody", "secret").code, 535);
     assert_eq!(auth::plain(&mut client, "anne", "guess").code, 535);
     assert_eq!(auth::login(&mut client, "anne", "secret").code, 235);
     client.quit();

@@ -196,8 +196,11 @@ fn with_components_of(config: &str, version: Version) -> String {
 mod tests {
     use super::*;
 
-    /// The interfaces as they are, each edit being a file, what stands there, and what shall.
-    fn edited(edits: &[(&str, &str, &str)]) -> Surface {
+    /// A file, what stands there, and what shall.
+    type Edit = (&'static str, &'static str, &'static str);
+
+    /// The interfaces as they are, but for these edits.
+    fn edited(edits: &[Edit]) -> Surface {
         let mut files = surface::files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).unwrap();
         for (file, from, to) in edits {
             let (_, text) = files.iter_mut().find(|(name, _)| name == file).unwrap_or_else(|| panic!("{file}"));
@@ -208,7 +211,7 @@ mod tests {
     }
 
     /// The same, one version on.
-    fn raised(edits: &[(&str, &str, &str)]) -> Surface {
+    fn raised(edits: &[Edit]) -> Surface {
         let mut surface = edited(edits);
         surface.version.patch += 1;
         surface
@@ -285,7 +288,7 @@ mod tests {
 
     #[test]
     fn what_is_new_needs_a_new_version() {
-        let cases: [(&[(&str, &str, &str)], &str); 3] = [
+        let cases: [(&[Edit], &str); 3] = [
             (
                 &[("log.wit", "log: func(", "flush: func();\n    log: func(")],
                 "function `flush` of interface `log` is new: the package must be above 0.1.0",

@@ -5,7 +5,6 @@ Copy it beside your own source. It imports `log` and `settings`, which need no g
 
 import functools
 import inspect
-import traceback
 
 from componentize_py_types import Err
 from wit_world.imports import log, settings, types
@@ -62,7 +61,14 @@ def described(error):
         case = type(error.value).__name__.removeprefix("Error_").lower()
         words = getattr(error.value, "value", "")
         return f"{case}: {words}" if words else case
-    return "".join(traceback.format_exception(error)).strip()
+    lines = [f"{type(error).__name__}: {error}"]
+    # `traceback` would look for the source in files, and there are none: looking is a trap.
+    place = error.__traceback__
+    while place is not None:
+        code = place.tb_frame.f_code
+        lines.append(f"{code.co_name}@{code.co_filename}:{place.tb_lineno}")
+        place = place.tb_next
+    return "\n".join(lines)
 
 
 def setting(name, kind, otherwise=None):

@@ -39,6 +39,29 @@ fn extension_conversations_go_as_written() {
     });
 }
 
+/// What was built for a released version of the interfaces goes on as it went then (docs/versioning.md).
+#[test]
+fn released_components_go_as_they_went() {
+    let releases = fs::read_dir(repository().join("tests/released")).unwrap();
+    let releases: Vec<_> = releases.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    assert!(!releases.is_empty());
+    for directory in releases {
+        let version = directory.file_name().unwrap().to_string_lossy().into_owned();
+        let config = |conversation: &Conversation| conversation.setting("config").unwrap().to_owned();
+        play(Conversation::all(&directory), Pace::AsWritten, config, |name| {
+            let text = fs::read_to_string(directory.join(format!("{name}.toml"))).unwrap();
+            // With a component of today it would prove nothing.
+            let components = text.lines().filter(|line| line.starts_with("component = "));
+            let released = format!("component = \"../../../tests/released/{version}/");
+            assert!(
+                components.clone().count() > 0 && components.clone().all(|line| line.starts_with(&released)),
+                "{name}"
+            );
+            site_with_certificate(&text)
+        });
+    }
+}
+
 fn play_core(pace: Pace, takes_part: impl Fn(&Conversation) -> bool) {
     let mut all = Conversation::all(&repository().join("tests/conversations/core"));
     all.retain(takes_part);

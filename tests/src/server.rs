@@ -33,18 +33,24 @@ impl Server {
     /// Starts one by a command of the test's own, made from [`Site::command`].
     #[track_caller]
     pub fn spawn(site: &Site, command: &mut Command) -> Server {
+        Server::spawn_within(site, command, PATIENCE)
+    }
+
+    /// The same, with patience of the test's own.
+    #[track_caller]
+    pub(crate) fn spawn_within(site: &Site, command: &mut Command, patience: Duration) -> Server {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the server can be run");
         let log = Log::read(child.stderr.take().expect("standard error is a pipe"));
         let server = Server { site: site.clone(), child, log };
-        server.wait_until_it_serves();
+        server.wait_until_it_serves(patience);
         server
     }
 
     /// The control socket is opened last, so whoever answers there serves.
     #[track_caller]
-    fn wait_until_it_serves(&self) {
+    fn wait_until_it_serves(&self, patience: Duration) {
         let socket = self.site.path("state/control.sock");
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         while UnixStream::connect(&socket).is_err() {
             let ended = self.log.ended_within(Duration::from_millis(5));
             let late = Instant::now() > deadline;

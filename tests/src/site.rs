@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// A directory with a configuration. Clones share it; it is removed with the last of them, unless a test fails.
 ///
@@ -111,6 +112,12 @@ impl Site {
     #[track_caller]
     pub fn start(&self) -> Server {
         Server::on(self)
+    }
+
+    /// The same, where there is much to compile first.
+    #[track_caller]
+    pub fn start_within(&self, patience: Duration) -> Server {
+        Server::spawn_within(self, &mut self.command(), patience)
     }
 
     /// Runs `pillarbox COMMAND… --config` on this configuration, to its end. A server that is expected not to start is

@@ -1,6 +1,7 @@
 //! The command line, and the help that describes it. It says what is wanted and does none of it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// What `cargo xtask --help` prints, and what follows a mistake.
 pub const USAGE: &str = "\
@@ -12,20 +13,29 @@ Usage: cargo xtask COMMAND
                       target/debug/pillarbox, or target/release/pillarbox, which is one self-contained
                       file. Components are left in target/guests
   guests              the extensions alone, for a server that is told to reload
+    --scripts         also those in JavaScript and Python; what makes them comes from npm and PyPI, into
+                      target/tools
+  component DIR       the component in JavaScript or Python that DIR/extension.json describes, into
+                      DIR/NAME.wasm
   run [-- ARGS]       build, then `pillarbox serve ARGS`. Without ARGS it serves 127.0.0.1:2525 into
                       ./pillarbox-data (unless /etc/pillarbox/pillarbox.toml is there)
   test [-- ARGS]      build, then every test, by cargo-nextest where it is installed, else by
                       `cargo test`. ARGS go to the runner: `cargo xtask test -- xclient`
     --clients         also the tests that drive the server with clients of other people: smtplib,
                       aiosmtplib, nodemailer, swaks, curl, msmtp, openssl, Postfix, haproxy; fails when one
-                      is missing, and says where it comes from
+                      is missing, and says where it comes from. And those with the components in
+                      JavaScript and Python, which it builds
     --install         with --clients: install what is missing: programs by apt; what is from npm and PyPI,
                       and the servers among them, only below target/clients. Nothing is started or
                       configured
   fuzz [TARGET]       build the fuzz targets and let each, or this one, look for input that breaks it.
                       Finds stay in target/fuzz; cargo-fuzz is installed into target/tools
     --seconds N       how long each looks: 30 seconds unless said
-  tidy                the rules no compiler checks: which room may name which, what a file may be like
+  tidy                the rules no compiler checks: which room may name which, what a file may be like,
+                      and the next one
+  wit                 whether components built for a released version of wit/ still fit this one
+    --release         put wit/ and its components down as released, below tests/released: see
+                      docs/versioning.md
   ci                  what .ci/run runs: formatting, clippy, docs, every test with clients, each fuzz
                       target for five seconds; installs
   bench               half a minute (and a release build): messages per second, CPU and memory, with and
@@ -52,7 +62,9 @@ pub enum Task {
     /// Guests, then the host.
     Build { release: bool },
     /// The components alone.
-    Guests,
+    Guests { scripts: bool },
+    /// One component in JavaScript or Python.
+    Component { directory: PathBuf },
     /// Build and serve; `arguments` go to `pillarbox serve`.
     Run { arguments: Vec<OsString> },
     /// All tests; `arguments` go to the test runner.
@@ -61,6 +73,8 @@ pub enum Task {
     Fuzz { target: Option<String>, seconds: u64 },
     /// The rules no compiler checks.
     Tidy,
+    /// The interfaces against their released versions, or the release of them.
+    Wit { release: bool },
     /// What has to pass before a change is taken.
     Ci,
     /// The table of docs/performance.md.
@@ -82,7 +96,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Task, String> 
         Some("help" | "--help" | "-h") => Task::Help,
         _ if flags.take("--help") || flags.take("-h") => return Ok(Task::Help),
         Some("build") => Task::Build { release: flags.take("--release") },
-        Some("guests") => Task::Guests,
+        Some("guests") => Task::Guests { scripts: flags.take("--scripts") },
         Some("run") => Task::Run { arguments: passed_on.clone().unwrap_or_default() },
         Some("test") => {
             let (clients, install) = (flags.take("--clients"), flags.take("--install"));
@@ -96,9 +110,14 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Task, String> 
                 None => FUZZ_SECONDS,
                 Some(value) => value.parse().map_err(|_| format!("`{value}` is no number of seconds"))?,
             };
-            Task::Fuzz { target: flags.take_word(), seconds }
+            Task::Fuzz { target: flags.take_word().map(|word| word.to_string_lossy().into_owned()), seconds }
         }
+        Some("component") => match flags.take_word() {
+            Some(directory) => Task::Component { directory: directory.into() },
+            None => return Err("`component` takes the directory of one".to_owned()),
+        },
         Some("tidy") => Task::Tidy,
+        Some("wit") => Task::Wit { release: flags.take("--release") },
         Some("ci") => Task::Ci,
         Some("bench") => Task::Bench,
         Some("dist") => Task::Dist,
@@ -139,9 +158,9 @@ impl Flags {
     }
 
     /// The first that is no flag.
-    fn take_word(&mut self) -> Option<String> {
+    fn take_word(&mut self) -> Option<OsString> {
         let at = self.0.iter().position(|given| !given.to_string_lossy().starts_with('-'))?;
-        Some(self.0.remove(at).to_string_lossy().into_owned())
+        Some(self.0.remove(at))
     }
 }
 
@@ -161,7 +180,8 @@ mod tests {
             ("test --help", Task::Help),
             ("build", Task::Build { release: false }),
             ("build --release", Task::Build { release: true }),
-            ("guests", Task::Guests),
+            ("guests", Task::Guests { scripts: false }),
+            ("guests --scripts", Task::Guests { scripts: true }),
             ("run", Task::Run { arguments: vec![] }),
             ("run -- --config a.toml", Task::Run { arguments: words(&["--config", "a.toml"]) }),
             ("test", Task::Test { clients: false, install: false, arguments: vec![] }),
@@ -172,7 +192,10 @@ mod tests {
             ("fuzz", Task::Fuzz { target: None, seconds: 30 }),
             ("fuzz bdat --seconds 5", Task::Fuzz { target: Some("bdat".to_owned()), seconds: 5 }),
             ("fuzz --seconds 5 bdat", Task::Fuzz { target: Some("bdat".to_owned()), seconds: 5 }),
+            ("component ../mine", Task::Component { directory: "../mine".into() }),
             ("tidy", Task::Tidy),
+            ("wit", Task::Wit { release: false }),
+            ("wit --release", Task::Wit { release: true }),
             ("ci", Task::Ci),
             ("bench", Task::Bench),
             ("dist", Task::Dist),
@@ -193,6 +216,7 @@ mod tests {
             ("fuzz --seconds", "`--seconds` takes a value"),
             ("fuzz --seconds soon", "`soon` is no number of seconds"),
             ("fuzz bdat address", "`fuzz` does not take `address`"),
+            ("component", "`component` takes the directory of one"),
             ("ci -- x", "`ci` passes nothing on: what is `--` for?"),
         ];
         for (line, problem) in cases {

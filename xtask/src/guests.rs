@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use wit_component::ComponentEncoder;
 
-use crate::shell;
 use crate::toolchain::{TARGET, Toolchain};
 use crate::workspace::{Package, Workspace};
+use crate::{scripts, shell};
 
 /// Builds all of them. A file whose content did not change is not written, so that the host, which embeds some of them,
 /// is not built again for nothing.
@@ -44,7 +44,9 @@ pub fn build(workspace: &Workspace) -> Result<()> {
             changed.push(name);
         }
     }
-    remove_others(&components, &guests)?;
+    let mut kept = scripts::names(&workspace.root);
+    kept.extend(names.iter().map(|name| (*name).to_owned()));
+    remove_others(&components, &kept)?;
     shell::say(&match changed.as_slice() {
         [] => "components in target/guests: none changed".to_owned(),
         names => format!("components in target/guests: new or changed: {}", names.join(", ")),
@@ -100,11 +102,11 @@ fn replace(path: &Path, content: &[u8]) -> Result<bool> {
     Ok(true)
 }
 
-/// Removes the components of packages that are gone, lest a test find them.
-fn remove_others(components: &Path, guests: &[Guest<'_>]) -> Result<()> {
+/// Removes the components whose sources are gone, lest a test find them.
+fn remove_others(components: &Path, kept: &[String]) -> Result<()> {
     let files = std::fs::read_dir(components).with_context(|| format!("cannot read {}", components.display()))?;
     for path in files.filter_map(|file| Some(file.ok()?.path())) {
-        let of_a_guest = guests.iter().any(|guest| path.file_stem().is_some_and(|stem| *stem == *guest.package.name));
+        let of_a_guest = kept.iter().any(|name| path.file_stem().is_some_and(|stem| *stem == **name));
         if path.extension().is_some_and(|extension| extension == "wasm") && !of_a_guest {
             std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }

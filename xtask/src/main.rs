@@ -12,11 +12,14 @@ mod dist;
 mod fuzz;
 mod guests;
 mod host;
+mod scripts;
 mod shell;
 mod test;
 mod tidy;
 mod toolchain;
+mod wit;
 mod workspace;
+mod world;
 
 use std::process::ExitCode;
 
@@ -51,10 +54,15 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Help => Ok(()),
         Task::Build { release } => host::build_all(&workspace, release),
-        Task::Guests => guests::build(&workspace),
+        Task::Guests { scripts } => {
+            guests::build(&workspace)?;
+            if scripts { scripts::build_all(&workspace) } else { Ok(()) }
+        }
         Task::Run { arguments } => host::run(&workspace, &arguments),
         Task::Test { clients, install, arguments } => test::run(&workspace, clients, install, &arguments),
+        Task::Component { directory } => scripts::build_one(&workspace, &directory),
         Task::Tidy => tidy::check(&workspace),
+        Task::Wit { release } => wit::run(&workspace, release),
         Task::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), seconds),
         Task::Ci => ci::run(&workspace),
         Task::Bench => bench::run(&workspace),

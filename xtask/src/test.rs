@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{clients, guests, host, shell, tidy};
+use crate::{clients, guests, host, scripts, shell, tidy};
 
 /// Sets up, builds and runs. `arguments` go to the runner.
 pub fn run(workspace: &Workspace, with_clients: bool, install: bool, arguments: &[OsString]) -> Result<()> {
@@ -15,6 +15,9 @@ pub fn run(workspace: &Workspace, with_clients: bool, install: bool, arguments: 
     // Before the long build: a missing program is better known now.
     let clients = if with_clients { Some(clients::find(workspace, install)?) } else { None };
     guests::build(workspace)?;
+    if with_clients {
+        scripts::build_all(workspace)?;
+    }
 
     shell::say("building the server and the tests");
     // All of it at once: with one set of features, every dependency is built once.

@@ -16,6 +16,8 @@ pub const TICK: Duration = Duration::from_millis(1);
 const LINGER: u32 = 100;
 /// The memory no instance can go beyond, whatever its own limit says.
 const MEMORY: usize = 4 << 30;
+/// The core modules an instance of a component may be made of.
+const CORE_INSTANCES: u32 = 200;
 
 /// The engine with its ticker.
 #[derive(Clone, Debug)]
@@ -131,13 +133,14 @@ fn config(pool: Option<Instances>) -> Config {
     if let Some(Instances { count, .. }) = pool {
         let mut pooling = PoolingAllocationConfig::default();
         pooling.total_component_instances(count);
-        // A component is a few core modules: the code, and what lifts and lowers its arguments.
-        pooling.total_core_instances(count.saturating_mul(4));
+        // A component is a few core modules: the code, and what lifts and lowers its arguments. One in Python is some forty:
+        // the interpreter and its libraries. The pool only counts them, so that there is no need to be sparing.
+        pooling.total_core_instances(count.saturating_mul(CORE_INSTANCES));
         pooling.total_memories(count);
         pooling.total_tables(count.saturating_mul(4));
         pooling.total_stacks(count);
         pooling.max_memory_size(MEMORY);
-        pooling.max_core_instances_per_component(200);
+        pooling.max_core_instances_per_component(CORE_INSTANCES);
         pooling.max_memories_per_component(4);
         pooling.max_tables_per_component(64);
         pooling.table_elements(usize::try_from(MOST_TABLE_ELEMENTS).unwrap_or(usize::MAX));

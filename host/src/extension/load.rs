@@ -27,6 +27,10 @@ use tracing::Instrument as _;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
 
+/// What is said to a component that imports WASI. Who meets it has left out the flag that keeps the tool from adding it.
+const NO_WASI: &str = "; extensions get no WASI: build Rust for wasm32-unknown-unknown, JavaScript by componentize-js with \
+    `--disable stdio random clocks http fetch-event`, Python by componentize-py with `--stub-wasi`";
+
 /// The SHA-256 of a component.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
@@ -210,7 +214,7 @@ fn imported_capabilities(
     for (name, import) in component.component_type().imports(engine.wasmtime()) {
         let Some((interface, track)) = interface(name) else {
             let help = match name.starts_with("wasi:") {
-                true => "; extensions get no WASI: build for wasm32-unknown-unknown, or with WASI stubbed",
+                true => NO_WASI,
                 false => "",
             };
             return Err(LoadError::World(format!(

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell;
 use crate::workspace::Workspace;
+use crate::{shell, wit};
 
 /// The most lines a file may have above its tests: one can hold that much in the head.
 const LINES: usize = 400;
@@ -55,6 +55,7 @@ pub fn check(workspace: &Workspace) -> Result<()> {
         }
     }
     dependencies(workspace, &mut breaches);
+    breaches.extend(wit::check(&workspace.root)?);
     if !breaches.is_empty() {
         breaches.sort();
         bail!("the house is not tidy (docs/architecture.md, CONTRIBUTING.md)\n{}", breaches.join("\n"));

@@ -4,6 +4,7 @@
 //! then publish; stop taking, finish what is under way, then go.
 
 mod prepare;
+mod quarantine;
 mod status;
 mod users;
 
@@ -12,7 +13,7 @@ pub use prepare::{Prepared, Refused, control_socket, prepare, read};
 use crate::auth::{Attempts, Hashing, Users};
 use crate::cli::ConfigChoice;
 use crate::config::{self, Config, LogFormat};
-use crate::control::{BoxFuture, Control, ControlError, Operator, ReloadStatus, SOCKET, Status};
+use crate::control::{BoxFuture, Control, ControlError, Operator, Order, ReloadStatus, Response, SOCKET, Status};
 use crate::delivery::{self, Routes};
 use crate::extension::{Row, Runtime};
 use crate::listener::{Accepted, Doors, Serve};
@@ -328,6 +329,10 @@ impl Operator for Server {
 
     fn status(&self) -> Status {
         self.describe()
+    }
+
+    fn quarantine(&self, order: Order) -> BoxFuture<'_, Response> {
+        Box::pin(self.keeper(order))
     }
 }
 

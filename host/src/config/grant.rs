@@ -140,7 +140,16 @@ impl Capability {
         use Capability::*;
         matches!(
             self,
-            Session | Identity | ContextRead | ContextWrite | Authentication | Credentials | EnvelopeRead | MessageRead
+            Session
+                | Identity
+                | ContextRead
+                | ContextWrite
+                | Authentication
+                | Credentials
+                | EnvelopeRead
+                | EnvelopeWrite
+                | MessageRead
+                | MessageWrite
         )
     }
 }
@@ -224,7 +233,9 @@ impl Granted {
             Capability::Identity => named(value)?.each(|item| field(item, &IDENTITY_FIELDS)),
             Capability::Authentication => named(value)?.each(|item| item.parsed(parse_identity)),
             Capability::Credentials => named(value)?.each(|item| item.parsed(parse_mechanism)),
-            Capability::MessageRead => named(value)?.each(|item| item.parsed(parse_header_pattern)),
+            Capability::MessageRead | Capability::MessageWrite => {
+                named(value)?.each(|item| item.parsed(parse_header_pattern))
+            }
             Capability::ContextRead | Capability::ContextWrite => return Granted::read_scoped(value),
             // The others are granted whole or not at all.
             _ => value.mistyped("`true` or `false`"),

@@ -27,7 +27,7 @@ mod value;
 mod words;
 
 pub use auth::{Auth, External};
-pub use domain::DomainPattern;
+pub use domain::{DomainPattern, RecipientPattern};
 pub use explain::{Explained, Provenance};
 pub use extension::{Component, Extension, ExtensionLimits, ExtensionLimitsPart, OnFailure, STOCK, Setting};
 pub use grant::{Capability, Grant, Granted};

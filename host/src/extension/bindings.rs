@@ -7,6 +7,9 @@ wasmtime::component::bindgen!({
     imports: {
         // These wait for the disk.
         "pillarbox:extension/message-read": async | trappable,
+        "pillarbox:extension/message-write": async | trappable,
+        // And these for a route's mailboxes.
+        "pillarbox:extension/envelope-write": async | trappable,
         // A host function answers errors as values; what traps is a used-up budget.
         default: trappable,
     },

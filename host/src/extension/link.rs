@@ -58,12 +58,12 @@ pub fn linker(engine: &Engine, grant: &Grant) -> wasmtime::Result<Linker<State>>
         context_write = ContextWrite,
         authentication = Authentication,
         envelope_read = EnvelopeRead,
-        message_read = MessageRead
+        envelope_write = EnvelopeWrite,
+        message_read = MessageRead,
+        message_write = MessageWrite
     );
     // Not served in this version: an extension can be loaded without them, never with.
     denied!(
-        envelope_write = EnvelopeWrite,
-        message_write = MessageWrite,
         table = Table,
         kv = Kv,
         dns = Dns,

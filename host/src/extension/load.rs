@@ -13,6 +13,7 @@ use super::missing::Needs;
 use super::rack::Rack;
 use super::services::Services;
 use super::state::State;
+use super::tenant::Tenant;
 use crate::config::{self, Capability, ExtensionLimits, OnFailure, Problem, Setting};
 use crate::observe::ExtensionCounters;
 use pillarbox_smtp::Rule;
@@ -83,6 +84,8 @@ pub struct Linked {
     pub digest: Digest,
     /// What it may do.
     pub grant: Grant,
+    /// For whose mail it is there.
+    pub tenant: Tenant,
     /// What it reads with `settings`.
     pub settings: BTreeMap<String, Setting>,
     /// What a call may take.
@@ -317,6 +320,7 @@ pub async fn link(
         listener: listener.into(),
         digest: compiled.digest,
         grant,
+        tenant: Tenant::new(entry.recipients.clone()),
         settings: extension.settings.clone(),
         limits: extension.limits.narrowed(&entry.limits),
         on_failure: extension.on_failure,

@@ -7,6 +7,7 @@
 use super::grant::Grant;
 use super::interface::Hook;
 use super::load::{Compiled, Declared};
+use super::tenant::Tenant;
 use crate::config::{self, Capability, Problem};
 use std::collections::BTreeMap;
 
@@ -35,14 +36,19 @@ impl Needs<'_> {
             return Vec::new();
         }
         let guess = |(capability, _): &(Capability, String)| *capability != Capability::Credentials;
-        let hooks = needed_by(self.compiled.hooks.iter()).filter(guess);
+        let hooks = needed_by(self.compiled.hooks.iter().filter(|hook| self.is_asked(hook))).filter(guess);
         self.problems(self.missing(imports.chain(hooks)), &Declared::default())
     }
 
     /// What its hooks need, now that `init` has said which have work.
     pub fn after_init(&self, declared: &Declared) -> Vec<Problem> {
-        let asked = needed_by(self.compiled.hooks.difference(&declared.without));
+        let asked = self.compiled.hooks.difference(&declared.without).filter(|hook| self.is_asked(hook));
+        let asked = needed_by(asked);
         self.problems(self.missing(asked), declared)
+    }
+
+    fn is_asked(&self, hook: &Hook) -> bool {
+        Tenant::new(self.entry.recipients.clone()).has(*hook)
     }
 
     fn missing(&self, needed: impl Iterator<Item = (Capability, String)>) -> BTreeMap<Capability, String> {

@@ -29,6 +29,7 @@ mod roster;
 mod services;
 mod state;
 mod stock;
+mod tenant;
 mod verdict;
 
 pub use load::{Digest, digest};
@@ -268,6 +269,7 @@ fn bare(grant: config::Grant) -> (config::Extension, Use) {
         place: Place::default(),
         peers: None,
         peers_place: None,
+        recipients: None,
         trust: config::Trust::default(),
         grant,
         verdicts: config::Verdicts::default(),

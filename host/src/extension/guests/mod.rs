@@ -5,6 +5,7 @@
 
 mod credentials;
 mod failure;
+mod share;
 
 use super::bindings::pillarbox::extension::types;
 use super::call::{Call, Failure, Outcome, Returned};
@@ -139,7 +140,7 @@ impl Policy for Guests {
     }
 
     fn reads_messages(&self, facts: &Facts) -> bool {
-        self.roster.entries.iter().any(|entry| entry.hooks.contains(&Hook::Message) && entry.is_there(facts))
+        self.roster.entries.iter().any(|entry| entry.is_asked(Hook::Message, facts))
     }
 
     fn forget(&mut self) {
@@ -183,21 +184,23 @@ impl Guests {
             Question::Mail { parameters, .. } | Question::Recipient { parameters, .. } => handed(parameters),
             Question::Connect | Question::Hello { .. } | Question::Data | Question::Message => Vec::new(),
         };
-        let call = match question {
-            Question::Connect => Call::Connect,
-            Question::Hello { verb, domain } => Call::Hello(verb, domain),
-            Question::Mail { sender, .. } => Call::Mail(sender, &parameters),
-            Question::Recipient { address, .. } => Call::Recipient(address, &parameters),
-            Question::Data => Call::Data,
-            Question::Message => Call::Message,
-        };
-        let hook = call.hook();
         for index in 0..self.chairs.len() {
+            // Sender and recipient as those before left them.
+            let named = share::named(&question, facts);
+            let call = match question {
+                Question::Connect => Call::Connect,
+                Question::Hello { verb, domain } => Call::Hello(verb, domain),
+                Question::Mail { .. } => Call::Mail(&named, &parameters),
+                Question::Recipient { .. } => Call::Recipient(&named, &parameters),
+                Question::Data => Call::Data,
+                Question::Message => Call::Message,
+            };
+            let hook = call.hook();
             let Some(entry) = self.roster.entries.get(index).cloned() else { break };
-            if !entry.hooks.contains(&hook) || !entry.is_there(facts) {
+            if !entry.is_asked(hook, facts) {
                 continue;
             }
-            let verdict = match self.call(index, &entry.linked, call.clone(), facts).await.and_then(|settled| {
+            let verdict = match self.call(index, &entry.linked, call, facts).await.and_then(|settled| {
                 settled.judge(|returned| verdict::decision(hook, returned, &entry.linked.grant.verdicts))
             }) {
                 Ok((ruled, settlement)) => {
@@ -209,11 +212,15 @@ impl Guests {
                 }
                 Err(failure) => failed(&entry.linked, facts, hook, &failure),
             };
-            match verdict {
+            match share::narrowed(&entry.linked, facts, hook, verdict) {
                 Verdict::Next => {}
                 Verdict::Accept => break,
                 Verdict::Discard => {
                     outcome = policy::Outcome::Discard;
+                    break;
+                }
+                Verdict::Quarantine(reason) => {
+                    outcome = policy::Outcome::Quarantine { extension: entry.linked.name.clone(), reason };
                     break;
                 }
                 Verdict::Refuse(refusal) => {
@@ -259,7 +266,7 @@ impl Guests {
         let hook = call.hook();
         for index in 0..self.chairs.len() {
             let Some(entry) = self.roster.entries.get(index).cloned() else { break };
-            if !entry.hooks.contains(&hook) || !entry.is_there(facts) {
+            if !entry.is_asked(hook, facts) {
                 continue;
             }
             match self.call(index, &entry.linked, call.clone(), facts).await {

@@ -16,6 +16,7 @@ mod cli;
 mod clients;
 mod configs;
 mod conversations;
+mod edits;
 mod grants;
 mod hostile;
 mod limits;

@@ -179,7 +179,7 @@ impl Session {
         tracing::info!(
             session = &*self.facts.id,
             id = id.as_str(),
-            message = message.as_str(),
+            original = message.as_str(),
             extension = &*why.extension,
             hook = why.hook,
             reason = &*why.reason,

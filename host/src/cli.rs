@@ -78,12 +78,64 @@ pub enum Command {
         json: bool,
     },
 
+    /// Work with messages that an extension had kept aside
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+
     /// Compile what comes on standard input: the server starts this by itself
     #[command(hide = true)]
     CompileComponents {
         /// One component, under its limits
         #[arg(long)]
         worker: bool,
+    },
+}
+
+/// What can be done with messages in quarantine.
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// Show what is in quarantine, and why
+    List {
+        /// Print one JSON object instead of text
+        #[arg(long)]
+        json: bool,
+        /// Which server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+
+    /// Show a message that is in quarantine
+    ///
+    /// Its envelope and its text, with all that a terminal would obey made visible.
+    Show {
+        /// The message's id
+        id: String,
+        /// Print the message alone, octet for octet
+        #[arg(long)]
+        raw: bool,
+        /// Which server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+
+    /// Deliver messages that are in quarantine
+    Release {
+        /// The messages' ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Which server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+
+    /// Remove messages that are in quarantine, for good
+    Delete {
+        /// The messages' ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Which server.
+        #[command(flatten)]
+        server: ServerArgs,
     },
 }
 
@@ -274,7 +326,8 @@ pub enum ExitCode {
     Failure = 1,
     /// The command line cannot be understood. Clap ends the process with it.
     Usage = 2,
-    /// `check`, `reload`, `rollback`, `extension inspect` or `user` was given something that is wrong (EX_DATAERR).
+    /// `check`, `reload`, `rollback`, `quarantine`, `extension inspect` or `user` was given something that is wrong
+    /// (EX_DATAERR).
     Refused = 65,
     /// No server answers (EX_UNAVAILABLE).
     NoServer = 69,
@@ -305,8 +358,10 @@ impl ExitCode {
             ExitCode::Success => "done",
             ExitCode::Failure => "something failed on the way",
             ExitCode::Usage => "the command line cannot be understood",
-            ExitCode::Refused => "check, reload, rollback, extension inspect, user: what was given is refused",
-            ExitCode::NoServer => "reload, rollback, status: no server answers",
+            ExitCode::Refused => {
+                "check, reload, rollback, quarantine, extension inspect, user: what was given is refused"
+            }
+            ExitCode::NoServer => "reload, rollback, status, quarantine: no server answers",
             ExitCode::CannotServe => "serve: cannot begin until something is changed; it says what",
         }
     }
@@ -437,7 +492,7 @@ mod tests {
             ["--config FILE", "$PILLARBOX_CONFIG", "/etc/pillarbox/pillarbox.toml, where", "embedded default:"];
         let found = places.map(|place| help.find(place).unwrap());
         assert!(found.is_sorted());
-        for command in ["serve", "check", "extension", "reload", "rollback", "status"] {
+        for command in ["serve", "check", "extension", "reload", "rollback", "status", "quarantine"] {
             assert!(help.contains(&format!("\n  {command} ")), "{command}");
         }
         assert!(told("pillarbox status --help", Kind::DisplayHelp).contains("--json"));

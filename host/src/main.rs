@@ -1,7 +1,9 @@
 //! The binary `pillarbox`: reads the command line, does what it says, and turns what happened into an exit code.
 
-use pillarbox::cli::{CheckArgs, Cli, Command, ConfigChoice, ExitCode, ExtensionCommand, ServerArgs, UserCommand};
-use pillarbox::control::{self, AskError, Request, Response};
+use pillarbox::cli::{
+    CheckArgs, Cli, Command, ConfigChoice, ExitCode, ExtensionCommand, QuarantineCommand, ServerArgs, UserCommand,
+};
+use pillarbox::control::{self, AskError, Order, Request, Response};
 use pillarbox::{observe, report, run, user};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ fn main() -> ExitCode {
         Command::User(command) => edit_users(&command),
         Command::Reload(server) => ask(&server, Request::Reload, false),
         Command::Rollback(server) => ask(&server, Request::Rollback, false),
+        Command::Quarantine(command) => quarantine(command),
         Command::Status { server, json } => ask(&server, Request::Status, json),
         Command::CompileComponents { worker } => match pillarbox::extension::compile_components(worker) {
             Ok(()) => ExitCode::Success,
@@ -80,25 +83,99 @@ fn users_files(choice: &ConfigChoice) -> Result<BTreeSet<PathBuf>, run::Refused>
 }
 
 fn ask(server: &ServerArgs, request: Request, json: bool) -> ExitCode {
-    let socket = match &server.socket {
-        Some(socket) => socket.clone(),
-        None => match run::control_socket(&server.choose()) {
-            Ok(socket) => socket,
-            Err(error) => return complain(&error, ExitCode::Refused),
-        },
+    let response = match send(server, &request) {
+        Ok(response) => response,
+        Err(code) => return code,
     };
-    match control::ask(&socket, request) {
-        Ok(Response::Done(text)) => say(&format!("{text}\n")),
-        Ok(Response::Status(status)) if json => {
+    match response {
+        Response::Done(text) => say(&format!("{text}\n")),
+        Response::Status(status) if json => {
             say(&format!("{}\n", serde_json::to_string_pretty(&status).unwrap_or_default()))
         }
-        Ok(Response::Status(status)) => say(&status.to_string()),
-        Ok(Response::Refused(text)) => {
+        Response::Status(status) => say(&status.to_string()),
+        Response::Refused(text) => {
             eprintln!("{text}");
             ExitCode::Refused
         }
-        Err(error @ AskError::NoServer { .. }) => complain(&error, ExitCode::NoServer),
-        Err(error) => complain(&error, ExitCode::Failure),
+        Response::Shelf(_) | Response::Shown(_) => complain(&AskError::Garbled, ExitCode::Failure),
+    }
+}
+
+/// What the server answers, or how this ends without an answer.
+fn send(server: &ServerArgs, request: &Request) -> Result<Response, ExitCode> {
+    let socket = match &server.socket {
+        Some(socket) => socket.clone(),
+        None => run::control_socket(&server.choose()).map_err(|error| complain(&error, ExitCode::Refused))?,
+    };
+    control::ask(&socket, request).map_err(|error| match error {
+        AskError::NoServer { .. } => complain(&error, ExitCode::NoServer),
+        error => complain(&error, ExitCode::Failure),
+    })
+}
+
+fn quarantine(command: QuarantineCommand) -> ExitCode {
+    match command {
+        QuarantineCommand::List { json, server } => list(&server, json).unwrap_or_else(|code| code),
+        QuarantineCommand::Show { id, raw, server } => show(&server, &id, raw).unwrap_or_else(|code| code),
+        QuarantineCommand::Release { ids, server } => each(&server, ids, |id| Order::Release { id }),
+        QuarantineCommand::Delete { ids, server } => each(&server, ids, |id| Order::Delete { id }),
+    }
+}
+
+/// All of it, however many answers that takes.
+fn list(server: &ServerArgs, json: bool) -> Result<ExitCode, ExitCode> {
+    let mut all = control::Shelf::default();
+    loop {
+        let after = all.messages.last().map(|kept| kept.id.clone());
+        match send(server, &Request::Quarantine(Order::List { after }))? {
+            Response::Shelf(shelf) => {
+                all.more = shelf.more && !shelf.messages.is_empty();
+                all.messages.extend(shelf.messages);
+            }
+            other => return Err(unexpected(other)),
+        }
+        if !all.more {
+            break;
+        }
+    }
+    Ok(match json {
+        true => say(&format!("{}\n", serde_json::to_string_pretty(&all).unwrap_or_default())),
+        false => say(&all.to_string()),
+    })
+}
+
+fn show(server: &ServerArgs, id: &str, raw: bool) -> Result<ExitCode, ExitCode> {
+    let mut octets = Vec::new();
+    loop {
+        let offset = octets.len() as u64;
+        let shown = match send(server, &Request::Quarantine(Order::Show { id: id.to_owned(), offset }))? {
+            Response::Shown(shown) => shown,
+            other => return Err(unexpected(other)),
+        };
+        let more = shown.octets().ok_or_else(|| complain(&AskError::Garbled, ExitCode::Failure))?;
+        octets.extend(&more);
+        if more.is_empty() || octets.len() as u64 >= shown.message.size {
+            return Ok(match raw {
+                true => put(&octets),
+                false => say(&format!("{shown}\n{}", control::page(&octets))),
+            });
+        }
+    }
+}
+
+/// What can be done is done; the worst of what happened is how it ends.
+fn each(server: &ServerArgs, ids: Vec<String>, order: impl Fn(String) -> Order) -> ExitCode {
+    let codes = ids.into_iter().map(|id| ask(server, Request::Quarantine(order(id)), false));
+    codes.max_by_key(|code| code.number()).unwrap_or(ExitCode::Success)
+}
+
+fn unexpected(response: Response) -> ExitCode {
+    match response {
+        Response::Refused(text) => {
+            eprintln!("{text}");
+            ExitCode::Refused
+        }
+        _ => complain(&AskError::Garbled, ExitCode::Failure),
     }
 }
 
@@ -110,9 +187,13 @@ fn with_runtime(task: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 fn say(text: &str) -> ExitCode {
+    put(text.as_bytes())
+}
+
+fn put(octets: &[u8]) -> ExitCode {
     use std::io::Write;
     // A reader that went away early (`| head`) is no failure of ours.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(octets);
     ExitCode::Success
 }
 

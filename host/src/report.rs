@@ -201,8 +201,7 @@ fn inspection(file: &Path, found: &Inspection) -> String {
     }
     for (capability, functions) in &found.capabilities {
         let uses = if functions.is_empty() { "for its hooks".to_owned() } else { functions.join(" ") };
-        let available = if capability.served() { "" } else { " (not available in this version)" };
-        let _ = writeln!(text, "  {:<16}{uses}{available}", capability.name());
+        let _ = writeln!(text, "  {:<16}{uses}", capability.name());
     }
     text
 }

@@ -18,6 +18,7 @@ mod clients;
 mod compiling;
 mod configs;
 mod conversations;
+mod edits;
 mod grants;
 mod hostile;
 mod limits;

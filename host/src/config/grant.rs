@@ -144,30 +144,6 @@ impl Capability {
     pub fn named(name: &str) -> Option<Capability> {
         Capability::ALL.into_iter().find(|capability| capability.name() == name)
     }
-
-    /// Whether this version of the server serves it. One that is not served can be denied and not granted.
-    pub fn served(self) -> bool {
-        use Capability::*;
-        matches!(
-            self,
-            Session
-                | Identity
-                | ContextRead
-                | ContextWrite
-                | Authentication
-                | Credentials
-                | EnvelopeRead
-                | MessageRead
-                | Table
-                | Kv
-                | Dns
-                | Http
-                | Stream
-                | Clock
-                | Random
-                | Metrics
-        )
-    }
 }
 
 impl fmt::Display for Capability {
@@ -235,12 +211,6 @@ impl Granted {
     fn read(capability: Capability, value: Value<'_>, tables: &[String]) -> Option<Granted> {
         match value.raw {
             DeValue::Boolean(false) => return Some(Granted::Denied),
-            _ if !capability.served() => {
-                let message = format!("`{capability}` is not available in this version");
-                let help = format!("`grant.{capability} = false` lets an extension do without");
-                value.note(Problem::at(value.place, message).help(help));
-                return None;
-            }
             _ if capability == Capability::Kv => return Granted::read_namespaces(value),
             // What reaches out of the server reaches named places only.
             DeValue::Boolean(true) if !matches!(capability, Capability::Http | Capability::Stream) => {
@@ -253,7 +223,9 @@ impl Granted {
             Capability::Identity => named(value)?.each(|item| field(item, &IDENTITY_FIELDS)),
             Capability::Authentication => named(value)?.each(|item| item.parsed(parse_identity)),
             Capability::Credentials => named(value)?.each(|item| item.parsed(parse_mechanism)),
-            Capability::MessageRead => named(value)?.each(|item| item.parsed(parse_header_pattern)),
+            Capability::MessageRead | Capability::MessageWrite => {
+                named(value)?.each(|item| item.parsed(parse_header_pattern))
+            }
             Capability::Table => named(value)?.each(|item| table_name(item, tables)),
             Capability::ContextRead | Capability::ContextWrite => return Granted::read_scoped(value),
             Capability::Dns => return Reach::read_dns(value).map(Granted::Reach),

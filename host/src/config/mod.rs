@@ -35,7 +35,7 @@ mod words;
 
 pub use auth::{Auth, External};
 pub use candidate::{Candidate, Trial, WHOLE};
-pub use domain::DomainPattern;
+pub use domain::{DomainPattern, RecipientPattern};
 pub use explain::{Explained, Provenance};
 pub use extension::{Component, Extension, STOCK, Setting};
 pub use extension_limits::{

@@ -4,9 +4,9 @@ use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::reader::Value;
-use super::value::parse_network;
+use super::value::{parse_network, parse_recipient_pattern};
 use super::words::suggest;
-use super::{ExtensionLimitsPart, Grant, Place, Problem, STOCK};
+use super::{ExtensionLimitsPart, Grant, Place, Problem, RecipientPattern, STOCK};
 
 /// One extension on one listener.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Use {
     pub peers: Option<Vec<IpNet>>,
     /// Where `peers` stands, where it was written.
     pub peers_place: Option<Place>,
+    /// The recipients whose mail it is asked about; none: everybody's. Never empty.
+    pub recipients: Option<Vec<RecipientPattern>>,
     /// Whom `peers` are compared with for verbs.
     pub trust: Trust,
     /// What it is granted.
@@ -61,7 +63,7 @@ pub struct Verdicts {
     pub disconnect: bool,
     /// Take it and deliver nothing.
     pub discard: bool,
-    /// Take it and keep it aside; not available yet, so never set.
+    /// Take it and keep it aside.
     pub quarantine: bool,
 }
 
@@ -87,6 +89,7 @@ impl Use {
         let extension = name.and_then(|name| read_name(name, &defined.extensions));
         let peers = table.take("peers");
         let networks = peers.and_then(read_networks);
+        let recipients = table.take("recipients").and_then(read_recipients);
         let trust = table.take("trust").and_then(|value| value.choice(&TRUST));
         let grant = table.table("grant").map(|grant| Grant::read(grant, &defined.tables)).unwrap_or_default();
         let verdicts = table.take("verdict").and_then(Verdicts::read);
@@ -97,6 +100,7 @@ impl Use {
             place: name?.place,
             peers: networks,
             peers_place: peers.map(|peers| peers.place),
+            recipients,
             trust: trust.unwrap_or_default(),
             grant,
             verdicts: verdicts.unwrap_or_default(),
@@ -129,6 +133,15 @@ fn read_networks(value: Value<'_>) -> Option<Vec<IpNet>> {
     value.each(|item| item.parsed(parse_network))
 }
 
+fn read_recipients(value: Value<'_>) -> Option<Vec<RecipientPattern>> {
+    if matches!(value.raw, DeValue::Array(items) if items.is_empty()) {
+        let help = "name domains or addresses, or leave the extension out";
+        let problem = Problem::at(value.place, "with nobody in `recipients` the extension is asked about no mail");
+        value.note(problem.help(help));
+    }
+    value.each(|item| item.parsed(parse_recipient_pattern))
+}
+
 const TRUST: [(&str, Trust); 2] = [("client", Trust::Client), ("peer", Trust::Peer)];
 
 impl Verdicts {
@@ -149,12 +162,16 @@ impl Verdicts {
                 Some("reject") => verdicts.reject = true,
                 Some("disconnect") => verdicts.disconnect = true,
                 Some("discard") => verdicts.discard = true,
-                Some("quarantine") => item.note(Problem::at(item.place, "`quarantine` is not available yet")),
+                Some("quarantine") => verdicts.quarantine = true,
                 Some("next") => {
                     item.note(Problem::at(item.place, "`next` needs no permission").help("leave it out"));
                 }
                 Some(other) => {
-                    let help = suggest(other, &["accept", "tempfail", "reject", "disconnect", "discard"], "one of");
+                    let help = suggest(
+                        other,
+                        &["accept", "tempfail", "reject", "disconnect", "discard", "quarantine"],
+                        "one of",
+                    );
                     item.note(Problem::at(item.place, format!("there is no verdict `{other}`")).help(help));
                 }
                 None => {}

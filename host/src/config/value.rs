@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use pillarbox_smtp::Mailbox;
 
 use super::words::{listed, suggest};
-use super::{DomainPattern, Place, Problem};
+use super::{DomainPattern, Place, Problem, RecipientPattern};
 
 /// What is wrong with a string, before it is known where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,6 +209,23 @@ pub(super) fn parse_domain_pattern(text: &str) -> Result<DomainPattern, Mistake>
             "write a domain, as in \"example.org\", all below it, as in \"*.example.org\", or \"*\" for every domain",
         )
     })
+}
+
+/// `example.org`, `*.example.org` or `user@example.org`.
+pub(super) fn parse_recipient_pattern(text: &str) -> Result<RecipientPattern, Mistake> {
+    let Some((_, domain)) = text.rsplit_once('@').filter(|(local, _)| !local.is_empty()) else {
+        return parse_domain_pattern(text).map(RecipientPattern::Domain);
+    };
+    match text.parse::<Mailbox>() {
+        Ok(mailbox) => Ok(RecipientPattern::Address {
+            local: mailbox.local().to_owned(),
+            domain: mailbox.domain().to_string().to_ascii_lowercase(),
+        }),
+        Err(_) => Err(Mistake::new(format!("`{text}` is no address")).help(match domain.starts_with("*.") {
+            true => format!("`{domain}` covers every address below that domain"),
+            false => "write a whole address, as in \"user@example.org\", or a domain, as in \"example.org\"".to_owned(),
+        })),
+    }
 }
 
 /// RFC 5321 section 4.1.2, with the underscore that some domains in use have.

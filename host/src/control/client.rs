@@ -36,7 +36,7 @@ pub enum AskError {
 ///
 /// # Errors
 /// Nobody answers, or nothing that can be understood. An order that was not carried out is an answer.
-pub fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
+pub fn ask(path: &Path, request: &Request) -> Result<Response, AskError> {
     // More than a server says of itself, and bounded.
     const ANSWER: u64 = 16 * 1024 * 1024;
     let mut stream = UnixStream::connect(path).map_err(|source| match source.kind() {

@@ -1,11 +1,11 @@
 //! What is said over the control socket.
 
-use super::Status;
+use super::{Shelf, Shown, Status};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What a caller wants: `{"command":"reload"}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Request {
     /// Load the configuration anew, and say what happened.
@@ -14,15 +14,49 @@ pub enum Request {
     Rollback,
     /// Say how the server is.
     Status,
+    /// Do something with messages that are kept aside: `{"command":"quarantine","order":"list"}`.
+    Quarantine(Order),
+}
+
+/// What is to be done with messages that are kept aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "kebab-case")]
+pub enum Order {
+    /// Say what there is, from behind this name on.
+    List {
+        /// The last that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
+    /// Say what a message is, with octets of it.
+    Show {
+        /// The message's id.
+        id: String,
+        /// Where the octets begin.
+        #[serde(default)]
+        offset: u64,
+    },
+    /// Deliver a message.
+    Release {
+        /// Its id.
+        id: String,
+    },
+    /// Remove a message.
+    Delete {
+        /// Its id.
+        id: String,
+    },
 }
 
 impl Request {
     /// How long a caller waits for the answer. A reload compiles components, and a rollback waits for one that
     /// is under way.
-    pub fn patience(self) -> Duration {
+    pub fn patience(&self) -> Duration {
         match self {
             Request::Reload | Request::Rollback => Duration::from_secs(10 * 60),
             Request::Status => Duration::from_secs(10),
+            // They wait for the disk.
+            Request::Quarantine(_) => Duration::from_secs(60),
         }
     }
 
@@ -30,28 +64,34 @@ impl Request {
         serde_json::from_slice(line).map_err(|error| format!("the request cannot be understood: {error}"))
     }
 
-    pub(super) fn to_line(self) -> String {
-        line(&self)
+    pub(super) fn to_line(&self) -> String {
+        line(self)
     }
 }
 
 /// What the server answers: `{"ok":true,…}`, or `{"ok":false,"error":"…"}` when nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// The order was carried out; what that means, in lines.
+    /// It was done; what that means, in lines.
     Done(String),
     /// How the server is.
     Status(Box<Status>),
+    /// What is kept aside.
+    Shelf(Shelf),
+    /// A message that is kept aside.
+    Shown(Box<Shown>),
     /// The order was not carried out, for this reason.
     Refused(String),
 }
 
 impl Response {
     pub(super) fn to_line(&self) -> String {
-        let nothing = Wire { ok: true, text: None, status: None, error: None };
+        let nothing = Wire { ok: true, text: None, status: None, shelf: None, shown: None, error: None };
         line(&match self {
             Response::Done(text) => Wire { text: Some(text.clone()), ..nothing },
             Response::Status(status) => Wire { status: Some(status.clone()), ..nothing },
+            Response::Shelf(shelf) => Wire { shelf: Some(shelf.clone()), ..nothing },
+            Response::Shown(shown) => Wire { shown: Some(shown.clone()), ..nothing },
             Response::Refused(error) => Wire { ok: false, error: Some(error.clone()), ..nothing },
         })
     }
@@ -61,6 +101,8 @@ impl Response {
         match serde_json::from_slice(line).ok()? {
             Wire { ok: false, error: Some(error), .. } => Some(Response::Refused(error)),
             Wire { ok: true, status: Some(status), .. } => Some(Response::Status(status)),
+            Wire { ok: true, shelf: Some(shelf), .. } => Some(Response::Shelf(shelf)),
+            Wire { ok: true, shown: Some(shown), .. } => Some(Response::Shown(shown)),
             Wire { ok: true, text: Some(text), .. } => Some(Response::Done(text)),
             _ => None,
         }
@@ -74,6 +116,10 @@ struct Wire {
     text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<Box<Status>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shelf: Option<Shelf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shown: Option<Box<Shown>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }

@@ -7,11 +7,13 @@
 
 mod client;
 mod message;
+mod quarantine;
 mod socket;
 mod status;
 
 pub use client::{AskError, ask};
-pub use message::{Request, Response};
+pub use message::{Order, Request, Response};
+pub use quarantine::{Kept, PART, Shelf, Shown, page};
 pub use socket::{Control, ControlError};
 pub use status::{CandidateStatus, CertificateStatus, ExtensionStatus, ListenerStatus, ReloadStatus, Status};
 
@@ -46,6 +48,11 @@ pub trait Operator: Send + Sync {
 
     /// How the server is.
     fn status(&self) -> Status;
+
+    /// Does something with messages that are kept aside.
+    fn quarantine(&self, order: Order) -> BoxFuture<'_, Response> {
+        Box::pin(async move { Response::Refused(format!("nothing is kept aside here: {order:?}")) })
+    }
 }
 
 /// Callers at a time; who comes when there are so many is told so.
@@ -118,6 +125,7 @@ async fn carry_out(request: Request, operator: &dyn Operator) -> Response {
             Err(text) => Response::Refused(text),
         },
         Request::Status => Response::Status(Box::new(operator.status())),
+        Request::Quarantine(order) => operator.quarantine(order).await,
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Status {
     pub extensions: Vec<ExtensionStatus>,
     /// Messages that wait for delivery.
     pub queue: u64,
+    /// Messages that are kept aside.
+    pub quarantined: u64,
     /// Messages that got their 250 since the start.
     pub messages_accepted: u64,
     /// Connections turned away because of a limit, since the start.
@@ -156,7 +158,11 @@ impl fmt::Display for Status {
                 writeln!(f, "               {}", escape(line))?;
             }
         }
-        writeln!(f, "messages       {} accepted, {} in the queue", self.messages_accepted, self.queue)?;
+        write!(f, "messages       {} accepted, {} in the queue", self.messages_accepted, self.queue)?;
+        match self.quarantined {
+            0 => writeln!(f)?,
+            aside => writeln!(f, ", {aside} in quarantine")?,
+        }
         writeln!(
             f,
             "refused        {} connections, {} PROXY headers, {} TLS handshakes, {} logins, {} recipients",
@@ -359,6 +365,7 @@ mod tests {
                 series: BTreeMap::from([("seen{kind=\"a\"}".to_owned(), 12)]),
             }],
             queue: 3,
+            quarantined: 2,
             messages_accepted: 4000,
             connections_refused: 2,
             recipients_refused: 5,
@@ -389,7 +396,7 @@ configuration  /etc/pillarbox/pillarbox.toml, generation 7, rolled back from gen
 last reload    2026-11-22T16:00:00.123Z, refused, the old configuration stays
                error: unknown key
                  --> x\u001b[2J:4:1
-messages       4000 accepted, 3 in the queue
+messages       4000 accepted, 3 in the queue, 2 in quarantine
 refused        2 connections, 2 PROXY headers, 1 TLS handshakes, 7 logins, 5 recipients
 limits reached errors 3, recipients 1
 

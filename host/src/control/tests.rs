@@ -72,7 +72,7 @@ impl Desk {
 
     async fn ask(&self, request: Request) -> Result<Response, AskError> {
         let path = self.path();
-        spawn_blocking(move || ask(&path, request)).await.unwrap()
+        spawn_blocking(move || ask(&path, &request)).await.unwrap()
     }
 }
 
@@ -262,7 +262,7 @@ fn orders_come_from_the_owner_and_from_root() {
 async fn asking_says_why_there_is_no_answer() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join(SOCKET);
-    let error = ask(&path, Request::Status).unwrap_err();
+    let error = ask(&path, &Request::Status).unwrap_err();
     assert_eq!(error.to_string(), format!("no server answers at {}", path.display()));
 
     // Somebody else has the name, and no idea.
@@ -278,9 +278,9 @@ async fn asking_says_why_there_is_no_answer() {
             request
         });
         is_ready.await.unwrap();
-        assert!(matches!(ask(&path, Request::Reload), Err(AskError::Garbled)), "{answer}");
+        assert!(matches!(ask(&path, &Request::Reload), Err(AskError::Garbled)), "{answer}");
         assert_eq!(stranger.join().unwrap(), "{\"command\":\"reload\"}\n");
-        assert!(matches!(ask(&path, Request::Reload), Err(AskError::NoServer { .. })));
+        assert!(matches!(ask(&path, &Request::Reload), Err(AskError::NoServer { .. })));
         fs::remove_file(&path).unwrap();
     }
 }

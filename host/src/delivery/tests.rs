@@ -129,6 +129,7 @@ fn envelope(name: &str, recipients: &[&str]) -> Envelope {
         recipients: recipients.iter().map(recipient).collect(),
         connection: BTreeMap::new(),
         message: BTreeMap::new(),
+        quarantined: None,
     }
 }
 

@@ -13,6 +13,9 @@ wasmtime::component::bindgen!({
         "pillarbox:extension/dns": async | trappable,
         "pillarbox:extension/http": async | trappable,
         "pillarbox:extension/stream": async | trappable,
+        "pillarbox:extension/message-write": async | trappable,
+        // And these for a route's mailboxes.
+        "pillarbox:extension/envelope-write": async | trappable,
         // A host function answers errors as values; what traps is a used-up budget.
         default: trappable,
     },

@@ -86,7 +86,16 @@ impl Grant {
 
     /// Whether header fields of this name may be read.
     pub fn reads_header(&self, name: &str) -> bool {
-        match self.entries.entry(Capability::MessageRead) {
+        self.header(Capability::MessageRead, name)
+    }
+
+    /// Whether header fields of this name may be changed.
+    pub fn writes_header(&self, name: &str) -> bool {
+        self.header(Capability::MessageWrite, name)
+    }
+
+    fn header(&self, capability: Capability, name: &str) -> bool {
+        match self.entries.entry(capability) {
             Some(Granted::All) => true,
             Some(Granted::Names(patterns)) => {
                 let name = name.to_ascii_lowercase();

@@ -43,13 +43,6 @@ pub fn linker(engine: &Engine, grant: &Grant) -> wasmtime::Result<Linker<State>>
             }
         )* };
     }
-    macro_rules! denied {
-        ($($interface:ident = $capability:ident),*) => { $(
-            if grant.denies(Capability::$capability) {
-                wit::$interface::add_to_linker::<State, Denied>(&mut linker, |state| Stub(state))?;
-            }
-        )* };
-    }
     free!(log, settings, state, declare, advertise);
     granted!(
         session = Session,
@@ -58,7 +51,9 @@ pub fn linker(engine: &Engine, grant: &Grant) -> wasmtime::Result<Linker<State>>
         context_write = ContextWrite,
         authentication = Authentication,
         envelope_read = EnvelopeRead,
+        envelope_write = EnvelopeWrite,
         message_read = MessageRead,
+        message_write = MessageWrite,
         table = Table,
         kv = Kv,
         dns = Dns,
@@ -68,7 +63,5 @@ pub fn linker(engine: &Engine, grant: &Grant) -> wasmtime::Result<Linker<State>>
         random = Random,
         metrics = Metrics
     );
-    // Not served in this version: an extension can be loaded without them, never with.
-    denied!(envelope_write = EnvelopeWrite, message_write = MessageWrite, table = Table, kv = Kv);
     Ok(linker)
 }

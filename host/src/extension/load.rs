@@ -15,6 +15,7 @@ use super::missing::Needs;
 use super::rack::Rack;
 use super::services::Services;
 use super::state::State;
+use super::tenant::Tenant;
 use crate::config::{self, Capability, ExtensionLimits, OnFailures, Problem, Setting};
 use crate::observe::ExtensionCounters;
 use crate::session::policy::Spent;
@@ -90,6 +91,8 @@ pub struct Linked {
     pub digest: Digest,
     /// What it may do.
     pub grant: Grant,
+    /// For whose mail it is there.
+    pub tenant: Tenant,
     /// What it reads with `settings`.
     pub settings: BTreeMap<String, Setting>,
     /// What a call may take.
@@ -303,6 +306,7 @@ pub async fn link(
         listener: listener.into(),
         digest: compiled.digest,
         grant,
+        tenant: Tenant::new(entry.recipients.clone()),
         settings: extension.settings.clone(),
         limits,
         on_failure: extension.on_failure.clone(),

@@ -7,6 +7,7 @@
 use super::grant::Grant;
 use super::interface::Hook;
 use super::load::{Compiled, Declared};
+use super::tenant::Tenant;
 use crate::config::{self, Capability, Problem};
 use std::collections::BTreeMap;
 
@@ -35,14 +36,19 @@ impl Needs<'_> {
             return Vec::new();
         }
         let guess = |(capability, _): &(Capability, String)| *capability != Capability::Credentials;
-        let hooks = needed_by(self.compiled.hooks.iter()).filter(guess);
+        let hooks = needed_by(self.compiled.hooks.iter().filter(|hook| self.is_asked(hook))).filter(guess);
         self.problems(self.missing(imports.chain(hooks)), &Declared::default())
     }
 
     /// What its hooks need, now that `init` has said which have work.
     pub fn after_init(&self, declared: &Declared) -> Vec<Problem> {
-        let asked = needed_by(self.compiled.hooks.difference(&declared.without));
+        let asked = self.compiled.hooks.difference(&declared.without).filter(|hook| self.is_asked(hook));
+        let asked = needed_by(asked);
         self.problems(self.missing(asked), declared)
+    }
+
+    fn is_asked(&self, hook: &Hook) -> bool {
+        Tenant::new(self.entry.recipients.clone()).has(*hook)
     }
 
     fn missing(&self, needed: impl Iterator<Item = (Capability, String)>) -> BTreeMap<Capability, String> {
@@ -60,22 +66,14 @@ impl Needs<'_> {
                 "extension `{}` needs `{capability}`, which listener `{listener}` does not grant: it {why}",
                 extension.name
             );
-            let help = match capability.served() {
-                true => {
-                    let value = suggestion(self, declared, capability);
-                    // What these reach no component tells.
-                    let example = match capability {
-                        Capability::Http => ", with the hosts it is to call",
-                        Capability::Stream => ", with the addresses it is to connect to",
-                        _ => "",
-                    };
-                    format!("add this line to the entry{example}:\ngrant.{capability} = {value}")
-                }
-                false => format!(
-                    "`{capability}` is not available in this version; to load the extension without it add this line to the entry:\n\
-                     grant.{capability} = false"
-                ),
+            let value = suggestion(self, declared, capability);
+            // What these reach no component tells.
+            let example = match capability {
+                Capability::Http => ", with the hosts it is to call",
+                Capability::Stream => ", with the addresses it is to connect to",
+                _ => "",
             };
+            let help = format!("add this line to the entry{example}:\ngrant.{capability} = {value}");
             Problem::at(entry.place, message).help(help)
         };
         missing.into_iter().map(problem).collect()

@@ -40,6 +40,7 @@ mod services;
 mod state;
 mod stock;
 mod streams;
+mod tenant;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -289,8 +290,7 @@ impl Runtime {
             }
         }
         // Everything there is to grant, because without a session nothing can be done with it.
-        let granted = |capability: Capability| if capability.served() { Granted::All } else { Granted::Denied };
-        let grant = config::Grant { entries: Capability::ALL.into_iter().map(|c| (c, granted(c))).collect() };
+        let grant = config::Grant { entries: Capability::ALL.into_iter().map(|c| (c, Granted::All)).collect() };
         let (extension, entry) = bare(grant);
         let counters = self.counters.extension("inspect", "inspect");
         let services = Services::default();
@@ -378,6 +378,7 @@ fn bare(grant: config::Grant) -> (config::Extension, Use) {
         place: Place::default(),
         peers: None,
         peers_place: None,
+        recipients: None,
         trust: config::Trust::default(),
         grant,
         verdicts: config::Verdicts::default(),

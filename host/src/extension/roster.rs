@@ -62,13 +62,16 @@ impl Entry {
     pub fn new(linked: Arc<Linked>, declared: Declared, exported: &BTreeSet<Hook>, entry: &Use) -> Entry {
         let asked = |hook: &Hook| {
             let granted = hook.needs().is_none_or(|capability| linked.grant.has(capability));
-            granted && !declared.without.contains(hook)
+            granted && linked.tenant.has(*hook) && !declared.without.contains(hook)
         };
         let hooks = exported.iter().copied().filter(asked).collect();
         let mut hasher = Sha256::new();
         hasher.update(linked.digest.0);
         // Debug text of plain data: equal exactly when the values are.
-        let text = format!("{:?}", (&linked.name, &linked.grant, &linked.settings, &entry.peers, entry.trust));
+        let text = format!(
+            "{:?}",
+            (&linked.name, &linked.grant, &linked.settings, &entry.peers, &entry.recipients, entry.trust)
+        );
         hasher.update(text.as_bytes());
         Entry {
             linked,
@@ -107,6 +110,13 @@ impl Entry {
     /// Whether it is there for this session: both the peer and the client lie in `peers`. An unknown client lies nowhere.
     pub fn is_there(&self, facts: &Facts) -> bool {
         self.holds(facts.peer.address) && self.holds(facts.client.endpoint.address)
+    }
+
+    /// Whether it is asked at this hook, as the session and its transaction stand.
+    pub fn is_asked(&self, hook: Hook, facts: &Facts) -> bool {
+        self.hooks.contains(&hook)
+            && self.is_there(facts)
+            && self.linked.tenant.is_asked(hook, facts.transaction.as_ref())
     }
 
     /// Whether its verbs may be said: with `trust = "peer"` that right stays with the peer (docs/architecture.md, rule 1).
@@ -278,6 +288,19 @@ fn check_declared(entry: &Use, this: &Entry, problems: &mut Vec<Problem>) {
         for word in words.into_iter().filter(|word| spoken.contains(&word.as_str())) {
             problem(format!("declares {kind} `{word}`, which the server speaks itself"));
         }
+    }
+    if !this.linked.tenant.is_everybody() {
+        // These are said before anybody is named, or to the session as a whole.
+        for (kind, declares) in [
+            ("a verb", !declared.verbs.is_empty()),
+            ("a SASL mechanism", !declared.mechanisms.is_empty()),
+            ("a MAIL parameter", !declared.mail_parameters.is_empty()),
+        ] {
+            if declares {
+                problem(format!("declares {kind}, and has with `recipients` no word about the session"));
+            }
+        }
+        return;
     }
     if !declared.verbs.is_empty() && !this.hooks.contains(&Hook::Command) {
         problem("declares a verb and has no hook `command` to answer it".to_owned());

@@ -21,6 +21,8 @@ const COMMAND_LINES: usize = 1024;
 const PENDING_STATE: usize = 4096;
 /// Octets of a challenge, or of what goes with a success: in base64 a line of RFC 4954 holds them (section 4, 12,288).
 const CHALLENGE: usize = 9_000;
+/// Octets of the reason for a quarantine.
+const REASON: RangeInclusive<usize> = 1..=400;
 /// Octets of a user's name.
 const USER: RangeInclusive<usize> = 1..=255;
 /// Octets of a verifier's salt.
@@ -37,6 +39,8 @@ pub enum Verdict {
     Accept,
     /// Deliver nothing.
     Discard,
+    /// Keep it aside, for this reason.
+    Quarantine(String),
     /// Say this.
     Refuse(Refusal),
 }
@@ -131,10 +135,12 @@ pub fn decision(hook: Hook, returned: Returned, granted: &Verdicts) -> Result<Ru
             in_column(matches!(hook, Hook::Mail | Hook::Recipient | Hook::Data | Hook::Message), hook, "discard")?;
             ("discard", granted.discard, Verdict::Discard)
         }
-        V::Quarantine(_) => {
+        V::Quarantine(reason) => {
             in_column(matches!(hook, Hook::Mail | Hook::Data | Hook::Message), hook, "quarantine")?;
-            // Not to be granted in this version, so it is always outside.
-            ("quarantine", false, Verdict::Next)
+            if !REASON.contains(&reason.len()) || reason.chars().any(char::is_control) {
+                return Err(unusable("the reason of a quarantine has 1 to 400 octets and no control characters"));
+            }
+            ("quarantine", granted.quarantine, Verdict::Quarantine(reason))
         }
     };
     Ok(Ruled {
@@ -252,6 +258,16 @@ fn checked_verifier(verifier: verify::Verifier) -> Result<Verifier, Failure> {
 /// A failure whose text says what was expected, and nothing of what was answered: that may be a secret.
 fn unusable(text: &str) -> Failure {
     Failure::Answer(text.to_owned())
+}
+
+/// Checks how a recipient is refused. 421 speaks of the connection, and is none (RFC 5321 section 3.8).
+///
+/// # Errors
+/// A code that is not 4xx or 5xx, or is 421; a malformed reply.
+pub fn recipient_refusal(words: types::Reply) -> Result<Refusal, Failure> {
+    let refusal = refusal(words)?;
+    ensure(code(&refusal) != 421, Hook::Recipient, "refuse-recipient", &refusal)?;
+    Ok(refusal)
 }
 
 fn refusal(words: types::Reply) -> Result<Refusal, Failure> {

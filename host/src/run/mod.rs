@@ -4,6 +4,7 @@
 //! then publish; stop taking, finish what is under way, then go.
 
 mod prepare;
+mod quarantine;
 mod rollback;
 mod status;
 mod tables;
@@ -14,7 +15,7 @@ pub use prepare::{Prepared, Refused, control_socket, prepare, read};
 use crate::auth::{Attempts, Hashing, Users};
 use crate::cli::ConfigChoice;
 use crate::config::{self, Config, LogFormat};
-use crate::control::{BoxFuture, Control, ControlError, Operator, ReloadStatus, SOCKET, Status};
+use crate::control::{BoxFuture, Control, ControlError, Operator, Order, ReloadStatus, Response, SOCKET, Status};
 use crate::delivery::{self, Routes};
 use crate::extension::{Helper, Row, Runtime, Services};
 use crate::kv::{self, Kv};
@@ -338,6 +339,10 @@ impl Operator for Server {
 
     fn status(&self) -> Status {
         self.describe()
+    }
+
+    fn quarantine(&self, order: Order) -> BoxFuture<'_, Response> {
+        Box::pin(self.keeper(order))
     }
 }
 

@@ -75,6 +75,7 @@ impl Server {
             listeners: listeners.collect(),
             extensions: extensions.collect(),
             queue: self.spool.depth(),
+            quarantined: self.spool.quarantined(),
             messages_accepted: snapshot.messages_accepted,
             connections_refused: snapshot.connections_refused,
             recipients_refused: snapshot.recipients_refused,

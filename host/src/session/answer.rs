@@ -2,15 +2,15 @@
 //!
 //! Nothing here writes to the peer. An answer consumes the question, and the machine finds the words.
 
+use super::admission::Admission;
 use super::change::Identity;
 use super::commit::pairs;
-use super::facts::{Phase, Transaction};
-use super::generation::{Judgement, RecipientName};
+use super::envelope::Transaction;
+use super::facts::Phase;
 use super::policy::{Answer, ClientChange, Outcome, Question};
-use super::relay::{self, Right};
+use super::relay;
 use super::session::Session;
-use crate::observe::chain;
-use pillarbox_smtp::{Address, Ask, Noted, Refusal, Reply, Sender, ask, reply};
+use pillarbox_smtp::{Ask, Noted, Refusal, Reply, Sender, ask};
 
 impl Session {
     /// Answers one question.
@@ -58,7 +58,7 @@ impl Session {
         self.name_client().await;
         let banner = self.post.listener.banner.clone();
         match self.rule(Question::Connect, Phase::Connect).await {
-            Outcome::Pass | Outcome::Discard => ask.accept(&banner),
+            Outcome::Pass | Outcome::Discard | Outcome::Quarantine { .. } => ask.accept(&banner),
             Outcome::Refuse(refusal) => ask.refuse(refusal),
         }
     }
@@ -66,7 +66,7 @@ impl Session {
     async fn hello(&mut self, ask: ask::Hello<'_>) {
         let (verb, domain, line) = (ask.verb().to_owned(), ask.domain().to_owned(), ask.line().to_owned());
         match self.rule(Question::Hello { verb: &verb, domain: &domain }, Phase::Hello).await {
-            Outcome::Pass | Outcome::Discard => {
+            Outcome::Pass | Outcome::Discard | Outcome::Quarantine { .. } => {
                 self.greeted();
                 self.facts_mut().hello(&verb, &domain, &line);
                 let keywords = self.policy.keywords(&self.facts);
@@ -121,11 +121,10 @@ impl Session {
         if let Outcome::Refuse(refusal) = self.rule(Question::Connect, Phase::Connect).await {
             return Err(Renamed::NotWelcome(refusal));
         }
-        for (recipient, _) in &self.recipients {
-            let domain = (!recipient.bare_postmaster).then_some(&*recipient.domain);
+        for recipient in self.facts.transaction.iter().flat_map(|transaction| &transaction.recipients) {
+            let domain = (!recipient.name.bare_postmaster).then_some(&*recipient.name.domain);
             if relay::right(&self.rules, &self.facts, domain).is_none() {
-                let address = format!("{}@{}", recipient.local, recipient.domain);
-                return Err(Renamed::MayNotSend(self.may_not_relay(&address)));
+                return Err(Renamed::MayNotSend(self.may_not_relay(&recipient.address)));
             }
         }
         Ok(())
@@ -142,78 +141,28 @@ impl Session {
         let smtputf8 = ask.envelope().smtputf8;
         self.reset();
         self.begin_transaction();
+        let admission = Admission::new(self.post.clone());
         let facts = self.facts_mut();
         facts.begin_message((&parts.0, &parts.1), &line);
         facts.transaction = Some(Transaction {
             sender: sender.clone(),
             parameters: pairs(&parameters),
-            recipients: Vec::new(),
             smtputf8,
+            admission,
+            ..Transaction::default()
         });
         let outcome = self.rule(Question::Mail { sender: &sender, parameters: &parameters }, Phase::Mail).await;
         match outcome {
             Outcome::Pass => ask.accept(),
             Outcome::Discard => ask.discard(),
+            Outcome::Quarantine { extension, reason } => {
+                self.quarantine(extension, reason, Phase::Mail);
+                ask.accept();
+            }
             Outcome::Refuse(refusal) => {
                 // No transaction, no message scope.
                 self.reset();
                 ask.refuse(refusal);
-            }
-        }
-    }
-
-    async fn recipient(&mut self, ask: ask::Recipient<'_>) {
-        let recipient = RecipientName::of(ask.address(), &self.post.hostname);
-        let address = ask.address().to_string();
-        let domain = (!recipient.bare_postmaster).then_some(&*recipient.domain);
-        let Some(right) = relay::right(&self.rules, &self.facts, domain) else {
-            return ask.refuse(self.may_not_relay(&address));
-        };
-        let discarded = match self.judge(&recipient).await {
-            Ok(discarded) => discarded,
-            Err(refusal) => {
-                self.note_refusal("recipient", &refusal, "route");
-                return ask.refuse(refusal);
-            }
-        };
-        let (line, parameters) = (ask.line().to_owned(), ask.parameters().to_vec());
-        let facts = self.facts_mut();
-        facts.address_recipient((&recipient.local, &recipient.domain), &line);
-        let question = Question::Recipient { address: &address, parameters: &parameters };
-        let outcome = self.rule(question, Phase::Recipient).await;
-        if let Outcome::Refuse(refusal) = outcome {
-            return ask.refuse(refusal);
-        }
-        match right {
-            // What leaves for elsewhere is for the record: who was let, and by what.
-            Right::Host | Right::Authenticated => {
-                let (session, client) = (&*self.facts.id, &*self.facts.client_address());
-                tracing::info!(session, recipient = &*address, right = right.name(), client, "relay allowed");
-            }
-            Right::Postmaster | Right::Domain => {
-                let session = &*self.facts.id;
-                tracing::debug!(session, recipient = &*address, right = right.name(), "recipient accepted");
-            }
-        }
-        let dropped = matches!(outcome, Outcome::Discard);
-        self.recipients.push((recipient, discarded || dropped));
-        self.facts_mut().accept_recipient(address);
-        match dropped {
-            true => ask.discard(),
-            false => ask.accept(),
-        }
-    }
-
-    /// Whether the recipient's route only discards, or why it cannot be taken.
-    async fn judge(&self, recipient: &RecipientName) -> Result<bool, Refusal> {
-        match self.post.routing.judge(recipient).await {
-            Judgement::Deliver => Ok(false),
-            Judgement::Discard => Ok(true),
-            Judgement::UnknownMailbox => Err(reply::unknown_mailbox()),
-            Judgement::NoRoute => Err(reply::no_route()),
-            Judgement::Unavailable(error) => {
-                tracing::warn!(session = &*self.facts.id, error = &*chain(&error), "mailbox cannot be looked at");
-                Err(reply::spool_failed())
             }
         }
     }
@@ -262,30 +211,7 @@ impl Session {
         }
     }
 
-    /// Nothing lets this client send there, and the log says what was looked at.
-    fn may_not_relay(&self, recipient: &str) -> Refusal {
-        self.service.counters.recipient_refused();
-        let refusal = reply::relaying_denied();
-        let (reply, client) = (refusal.to_string(), self.facts.client_address());
-        // Who is authenticated where that counts, is not refused.
-        let why = match self.rules.relay.authenticated {
-            true => "not authenticated, in no relay.hosts, to no relay.domains",
-            false => "in no relay.hosts, to no relay.domains",
-        };
-        tracing::info!(
-            session = &*self.facts.id,
-            phase = Phase::Recipient.name(),
-            by = "relay",
-            recipient,
-            why,
-            reply = &*reply,
-            client = &*client,
-            "refused"
-        );
-        refusal
-    }
-
-    fn note_refusal(&self, phase: &str, refusal: &Refusal, by: &str) {
+    pub(super) fn note_refusal(&self, phase: &str, refusal: &Refusal, by: &str) {
         if phase == Phase::Recipient.name() {
             self.service.counters.recipient_refused();
         }
@@ -303,37 +229,8 @@ enum Renamed {
     MayNotSend(Refusal),
 }
 
-impl RecipientName {
-    fn of(address: &Address, hostname: &str) -> RecipientName {
-        match address {
-            Address::Postmaster => RecipientName {
-                local: "postmaster".to_owned(),
-                domain: hostname.to_ascii_lowercase(),
-                postmaster: true,
-                bare_postmaster: true,
-            },
-            Address::Mailbox(mailbox) => RecipientName {
-                local: mailbox.local().to_owned(),
-                domain: routed(&mailbox.domain().to_string()),
-                postmaster: mailbox.local().eq_ignore_ascii_case("postmaster"),
-                bare_postmaster: false,
-            },
-        }
-    }
-}
-
-/// The domain as routes and rules have it: in lower case, labels that are not ASCII as IDNA has them (RFC 5890), so that
-/// one domain has one spelling. What is no such label is left as it is, and matches nothing.
-fn routed(domain: &str) -> String {
-    match domain.is_ascii() {
-        true => domain.to_ascii_lowercase(),
-        false => idna::domain_to_ascii_cow(domain.as_bytes(), idna::AsciiDenyList::STD3)
-            .map_or_else(|_| domain.to_owned(), std::borrow::Cow::into_owned),
-    }
-}
-
 impl Phase {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Phase::Connect => "connect",
             Phase::Hello => "hello",

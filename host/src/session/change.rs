@@ -1,9 +1,12 @@
 //! Changes that policy stages: plain data, applied by [`super::facts`] after the extension returned cleanly.
 
 use super::context::Scope;
+use super::envelope::Edit;
 use super::facts::HostName;
+use super::header::Header;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// One staged change. Applied in order, after the guest returned cleanly.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,10 @@ pub enum Change {
     Allow(String),
     /// Nothing and nobody can authenticate it.
     Forbid,
+    /// The envelope is otherwise.
+    Envelope(Edit),
+    /// The message has this header.
+    Header(Arc<Header>),
 }
 
 /// A change of who the client is. One field at a time; together they make one change of client.

@@ -1,11 +1,12 @@
 //! The way of a message through a session: from DATA to the commit that 250 waits for.
 
 use super::body::Incoming;
-use super::context::Scope;
-use super::facts::{Facts, Phase};
+use super::envelope::{Quarantined, Transaction};
+use super::facts::Phase;
 use super::message::Message;
 use super::policy::{Outcome, Question};
 use super::session::Session;
+use super::share::Shares;
 use super::trace;
 use crate::observe::chain;
 use crate::spool::{self, MessageId};
@@ -18,19 +19,20 @@ impl Session {
         if let Outcome::Refuse(refusal) = outcome {
             return ask.refuse(refusal);
         }
-        self.begun += 1;
-        let id = format!("{}.{}", self.facts.id, self.begun);
-        let Ok(id) = id.parse::<MessageId>() else { return ask.refuse(reply::spool_failed()) };
-        let envelope = ask.envelope();
-        let sole = match envelope.recipients.as_slice() {
-            [only] => Some(only.address.to_string()),
-            _ => None,
+        let Some(id) = self.next_id() else { return ask.refuse(reply::spool_failed()) };
+        let sole = {
+            let mut present = self.facts.transaction.iter().flat_map(Transaction::present);
+            present.next().filter(|_| present.next().is_none()).map(|only| only.address.clone())
         };
         let trace = trace::received(&self.facts, &self.post.hostname, &id.to_string(), sole.as_deref());
         let draft = self.service.spool.begin(id.clone());
         self.incoming = Some(Incoming::begin(id, draft, trace).await);
         match outcome {
             Outcome::Discard => ask.discard(),
+            Outcome::Quarantine { extension, reason } => {
+                self.quarantine(extension, reason, Phase::Data);
+                ask.accept();
+            }
             Outcome::Pass | Outcome::Refuse(_) => ask.accept(),
         }
     }
@@ -42,14 +44,17 @@ impl Session {
             self.incoming = Some(incoming);
             return ask.accept();
         }
-        let message = Arc::new(Message::new(incoming));
-        self.facts_mut().message = Some(message.clone());
+        self.facts_mut().message = Some(Arc::new(Message::new(incoming)));
         let outcome = self.rule(Question::Message, Phase::Message).await;
-        self.facts_mut().message = None;
-        self.incoming = Message::reclaim(message);
+        // The one with the header that policy left it with.
+        self.incoming = self.facts_mut().message.take().and_then(Message::reclaim);
         match outcome {
             Outcome::Pass => ask.accept(),
             Outcome::Discard => ask.discard(),
+            Outcome::Quarantine { extension, reason } => {
+                self.quarantine(extension, reason, Phase::Message);
+                ask.accept();
+            }
             Outcome::Refuse(refusal) => {
                 self.abort().await;
                 ask.refuse(refusal);
@@ -58,43 +63,30 @@ impl Session {
     }
 
     pub(super) async fn commit(&mut self, ask: ask::Commit<'_>) {
-        let recipients = std::mem::take(&mut self.recipients);
         let Some(incoming) = self.incoming.take() else {
             self.end_transaction();
             return ask.failed(reply::spool_failed());
         };
-        let id = incoming.id.clone();
-        let (size, draft) = match (incoming.len(), incoming.finish()) {
-            (size, Ok(draft)) => (size, draft),
-            (_, Err(error)) => {
-                self.end_transaction();
-                return ask.failed(self.not_kept(&error));
-            }
+        let (id, size) = (incoming.id.clone(), incoming.len());
+        let discarded = ask.envelope().discard;
+        let shares = self.facts.transaction.as_ref().map(|it| Shares::of(it, discarded)).unwrap_or_default();
+        if let Some(refusal) = shares.refusal.clone().filter(|_| !shares.anybody) {
+            self.note_refusal(Phase::Message.name(), &refusal, "policy");
+            self.incoming = Some(incoming);
+            self.abort().await;
+            return match self.facts.lmtp {
+                true => ask.done_each(&id.to_string(), &shares.refusals),
+                false => ask.failed(refusal),
+            };
+        }
+        let sender = self.facts.transaction.as_ref().map(|it| it.sender.clone()).unwrap_or_default();
+        let count = shares.queue.len();
+        let refusals = shares.refusals.clone();
+        let kept = match incoming.complete().await {
+            Ok(draft) => self.keep(draft, &id, shares).await,
+            Err(error) => Err(error),
         };
-        let envelope = ask.envelope();
-        let kept: Vec<spool::Recipient> = envelope
-            .recipients
-            .iter()
-            .zip(&recipients)
-            .filter(|(_, (_, discarded))| !discarded)
-            .map(|(said, (name, _))| spool::Recipient {
-                address: said.address.to_string(),
-                local: name.local.clone(),
-                domain: name.domain.clone(),
-                postmaster: name.postmaster,
-                parameters: pairs(&said.parameters),
-            })
-            .collect();
-        let count = kept.len();
-        // What goes nowhere is not written: nobody would ever read it.
-        let done = match envelope.discard || kept.is_empty() {
-            true => {
-                draft.discard().await;
-                Ok(())
-            }
-            false => draft.commit(self.envelope(&id, envelope, kept)).await,
-        };
-        if let Err(error) = done {
+        if let Err(error) = kept {
             self.end_transaction();
             return ask.failed(self.not_kept(&error));
         }
@@ -103,7 +95,7 @@ impl Session {
         tracing::info!(
             session = &*self.facts.id,
             id = &*text,
-            sender = &*envelope.sender.to_string(),
+            sender = &*sender,
             recipients = count,
             size,
             client = &*self.facts.client_address(),
@@ -111,34 +103,22 @@ impl Session {
         );
         self.messages += 1;
         self.facts_mut().accept_message();
-        ask.done(&text);
+        ask.done_each(&text, &refusals);
         self.accepted = Some(text);
     }
 
-    fn envelope(
-        &self,
-        id: &MessageId,
-        said: &pillarbox_smtp::Envelope,
-        recipients: Vec<spool::Recipient>,
-    ) -> spool::Envelope {
-        let facts: &Facts = &self.facts;
-        let scope = |scope| facts.context.entries(scope).map(|(name, value)| (name.into(), value.into())).collect();
-        spool::Envelope {
-            id: id.clone(),
-            session: facts.id.to_string(),
-            received: trace::now_ms(),
-            listener: facts.listener.to_string(),
-            hostname: self.post.hostname.to_string(),
-            peer: facts.peer.address.map(|ip| ip.to_string()).unwrap_or_default(),
-            client: facts.client_address(),
-            helo: facts.client.helo.clone(),
-            protocol: trace::with_type(facts),
-            sender: facts.transaction.as_ref().map(|transaction| transaction.sender.clone()).unwrap_or_default(),
-            parameters: pairs(&said.parameters),
-            recipients,
-            connection: scope(Scope::Connection),
-            message: scope(Scope::Message),
+    /// The whole message is to be kept aside. Who said so first, is the one that is noted.
+    pub(super) fn quarantine(&mut self, extension: Arc<str>, reason: String, phase: Phase) {
+        if let Some(transaction) = &mut self.facts_mut().transaction {
+            let hook = phase.name();
+            transaction.quarantined.get_or_insert_with(|| Arc::new(Quarantined { extension, reason, hook }));
         }
+    }
+
+    /// The next id of this session. None is used twice.
+    pub(super) fn next_id(&mut self) -> Option<MessageId> {
+        self.begun += 1;
+        format!("{}.{}", self.facts.id, self.begun).parse().ok()
     }
 
     fn not_kept(&self, error: &spool::SpoolError) -> Refusal {

@@ -6,6 +6,7 @@
 
 use super::change::{Change, Identity};
 use super::context::{Context, Origin, Scope, Stage};
+use super::envelope::{Recipient, Transaction};
 use super::via::Via;
 use crate::config::Rules;
 use crate::tls;
@@ -72,19 +73,6 @@ pub struct Login {
     pub mechanism: String,
     /// Who said so.
     pub origin: Origin,
-}
-
-/// The envelope so far, as policy sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Transaction {
-    /// The sender without angle brackets, empty for the null sender.
-    pub sender: String,
-    /// MAIL's parameters.
-    pub parameters: Vec<(String, Option<String>)>,
-    /// The recipients accepted so far, without angle brackets.
-    pub recipients: Vec<String>,
-    /// Whether its header and addresses may be UTF-8 (RFC 6531).
-    pub smtputf8: bool,
 }
 
 /// Where the session stands.
@@ -205,6 +193,12 @@ impl Facts {
                 }
                 Change::Unset(scope, name) => self.context.unset(scope, &name),
                 Change::Identity(identity) => identities.push(identity),
+                Change::Envelope(edit) => {
+                    if let Some(transaction) = &mut self.transaction {
+                        transaction.apply(edit);
+                    }
+                }
+                Change::Header(header) => self.message = self.message.as_ref().map(|message| message.with(header)),
                 Change::Allow(user) => self.log_in(user, extension, Origin::Extension(extension.clone(), stage)),
                 Change::Forbid => {
                     // What was said later is not taken back where `connect` is asked again.
@@ -285,11 +279,11 @@ impl Facts {
     }
 
     /// A recipient was accepted.
-    pub fn accept_recipient(&mut self, address: String) {
+    pub fn accept_recipient(&mut self, recipient: Recipient) {
         self.recipients += 1;
         let here = self.transaction.as_mut().map_or(0, |transaction| {
-            transaction.recipients.push(address);
-            transaction.recipients.len()
+            transaction.recipients.push(recipient);
+            transaction.recipients.iter().filter(|recipient| recipient.said.is_some()).count()
         });
         self.count("connection_rcpt_count", self.recipients);
         self.count("message_rcpt_count", here as u64);

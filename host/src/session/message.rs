@@ -1,7 +1,9 @@
 //! The message at the `message` hook, for those who read it: its header parsed once, when somebody asks; its body in
-//! ranges. It stays in the spool's hands; nothing here holds it whole.
+//! ranges. It stays in the spool's hands; nothing here holds it whole. A header that policy changed stands in front of the
+//! body that came.
 
 use super::body::Incoming;
+use super::header::Header;
 use crate::spool::SpoolError;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -11,20 +13,13 @@ const LARGEST_HEADER: u64 = 1 << 20;
 /// Octets read at a time.
 const CHUNK: usize = 64 << 10;
 
-/// A message that is in and not yet durable.
+/// A message that is in and not yet durable, with the header it has by now.
 #[derive(Debug)]
 pub struct Message {
-    incoming: Incoming,
-    header: OnceCell<Header>,
-}
-
-/// The parsed header.
-#[derive(Debug, Default)]
-pub struct Header {
-    /// Names and values as written, without the last line end, in order.
-    pub fields: Vec<(String, Vec<u8>)>,
-    /// Where the body begins.
-    pub body_offset: u64,
+    incoming: Arc<Incoming>,
+    header: OnceCell<Arc<Header>>,
+    /// The header's octets, where they are no longer those that came.
+    block: Option<Vec<u8>>,
 }
 
 /// Why a message cannot be read.
@@ -41,17 +36,29 @@ pub enum ReadError {
 impl Message {
     /// A message for reading.
     pub fn new(incoming: Incoming) -> Message {
-        Message { incoming, header: OnceCell::new() }
+        Message { incoming: Arc::new(incoming), header: OnceCell::new(), block: None }
+    }
+
+    /// The same message with this header, which was made of its own.
+    pub fn with(&self, header: Arc<Header>) -> Arc<Message> {
+        let block = header.is_changed().then(|| header.octets());
+        Arc::new(Message { incoming: self.incoming.clone(), header: OnceCell::new_with(Some(header)), block })
     }
 
     /// Takes the message back from those who read it. None if somebody still holds it.
-    pub fn reclaim(message: Arc<Message>) -> Option<Incoming> {
-        Arc::into_inner(message).map(|message| message.incoming)
+    pub(super) fn reclaim(message: Arc<Message>) -> Option<Incoming> {
+        let Message { incoming, header, block } = Arc::into_inner(message)?;
+        let mut incoming = Arc::into_inner(incoming)?;
+        if let (Some(block), Some(header)) = (block, header.get()) {
+            incoming.change_header(block, header.body());
+        }
+        Some(incoming)
     }
 
     /// Octets of the message, the host's trace fields not counted.
     pub fn size(&self) -> u64 {
-        self.incoming.len()
+        let (block, body) = self.parts();
+        (block.len() as u64).saturating_add(self.incoming.len().saturating_sub(body))
     }
 
     /// Octets from `offset`, at most `length`; fewer only at the end.
@@ -59,12 +66,13 @@ impl Message {
     /// # Errors
     /// It cannot be read back.
     pub async fn read(&self, offset: u64, length: u32) -> Result<Vec<u8>, ReadError> {
-        let left = self.size().saturating_sub(offset);
-        let length = usize::try_from(left.min(length.into())).unwrap_or(0);
-        match self.incoming.draft() {
-            Some(draft) if length > 0 => Ok(draft.read(self.incoming.trace.saturating_add(offset), length).await?),
-            _ => Ok(Vec::new()),
-        }
+        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+        let (block, body) = self.parts();
+        let front = usize::try_from(offset).ok().and_then(|offset| block.get(offset..)).unwrap_or_default();
+        let mut octets = front.get(..wanted.min(front.len())).unwrap_or_default().to_vec();
+        let at = offset.saturating_add(octets.len() as u64).saturating_sub(block.len() as u64).saturating_add(body);
+        octets.extend(self.read_as_it_came(at, wanted.saturating_sub(octets.len())).await?);
+        Ok(octets)
     }
 
     /// Where `needle` first occurs at or after `offset`.
@@ -92,11 +100,29 @@ impl Message {
     ///
     /// # Errors
     /// It is too large, or cannot be read back.
-    pub async fn header(&self) -> Result<&Header, ReadError> {
+    pub async fn header(&self) -> Result<&Arc<Header>, ReadError> {
         self.header.get_or_try_init(|| self.parse()).await
     }
 
-    async fn parse(&self) -> Result<Header, ReadError> {
+    /// The octets that stand in place of the header that came, and where what stays of the message begins.
+    fn parts(&self) -> (&[u8], u64) {
+        match (&self.block, self.header.get()) {
+            (Some(block), Some(header)) => (block, header.body()),
+            _ => (&[], 0),
+        }
+    }
+
+    async fn read_as_it_came(&self, offset: u64, length: usize) -> Result<Vec<u8>, ReadError> {
+        let left = usize::try_from(self.incoming.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        match self.incoming.draft() {
+            Some(draft) if length.min(left) > 0 => {
+                Ok(draft.read(self.incoming.trace.saturating_add(offset), length.min(left)).await?)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn parse(&self) -> Result<Arc<Header>, ReadError> {
         let mut octets = Vec::new();
         loop {
             let have = octets.len();
@@ -107,58 +133,18 @@ impl Message {
             let from = have.saturating_sub(3);
             let end = octets.get(from..).and_then(|tail| tail.windows(4).position(|window| window == b"\r\n\r\n"));
             if octets.starts_with(b"\r\n") {
-                return Ok(Header { fields: Vec::new(), body_offset: 2 });
+                return Ok(Arc::new(Header::parse(b"\r\n")));
             }
             if let Some(end) = end {
                 octets.truncate(from + end + 4);
-                return Ok(Header { body_offset: octets.len() as u64, fields: fields(&octets) });
+                return Ok(Arc::new(Header::parse(&octets)));
             }
             if last {
-                return Ok(Header { body_offset: octets.len() as u64, fields: fields(&octets) });
+                return Ok(Arc::new(Header::parse(&octets)));
             }
             if octets.len() as u64 > LARGEST_HEADER {
                 return Err(ReadError::HeaderTooLarge);
             }
         }
-    }
-}
-
-/// The fields of a header block. A line that is no field and continues none ends nothing: it is passed over.
-fn fields(block: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let mut fields: Vec<(String, Vec<u8>)> = Vec::new();
-    for line in block.split_inclusive(|octet| *octet == b'\n') {
-        if matches!(line.first(), Some(b' ' | b'\t')) {
-            if let Some((_, value)) = fields.last_mut() {
-                value.extend_from_slice(line);
-            }
-            continue;
-        }
-        let Some(colon) = line.iter().position(|octet| *octet == b':') else { continue };
-        let (name, value) = line.split_at(colon);
-        let Ok(name) = std::str::from_utf8(name.trim_ascii_end()) else { continue };
-        fields.push((name.to_owned(), value.get(1..).unwrap_or_default().to_vec()));
-    }
-    for (_, value) in &mut fields {
-        while value.last().is_some_and(|octet| matches!(octet, b'\r' | b'\n')) {
-            value.pop();
-        }
-        if matches!(value.first(), Some(b' ' | b'\t')) {
-            value.remove(0);
-        }
-    }
-    fields
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn folded_fields_keep_their_folding() {
-        let block = b"Subject: a\r\n b\r\nX:\r\nnonsense\r\nsubject :c\r\n\r\n";
-        let parsed = fields(block);
-        let expected =
-            [("Subject", &b"a\r\n b"[..]), ("X", b""), ("subject", b"c")].map(|(n, v)| (n.to_owned(), v.to_vec()));
-        assert_eq!(parsed, expected);
     }
 }

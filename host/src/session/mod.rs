@@ -5,14 +5,17 @@
 //! [`facts`] and [`context`] for what is known, [`relay`] for the one decision that can make an open relay. The room does
 //! not know who decides ([`policy`] is a trait), how configuration is read, or what becomes of a message once it is on disk.
 
+pub mod admission;
 mod answer;
 mod authentication;
 mod body;
 pub mod change;
 mod commit;
 pub mod context;
+pub mod envelope;
 pub mod facts;
 pub mod generation;
+pub mod header;
 mod identity;
 mod login;
 mod mechanisms;
@@ -20,10 +23,12 @@ pub mod message;
 mod moving;
 mod naming;
 pub mod policy;
+mod recipient;
 mod relay;
 #[allow(clippy::module_inception, reason = "the room and what it is about have one name")]
 mod session;
 mod settings;
+mod share;
 mod trace;
 mod transport;
 pub mod via;

@@ -93,7 +93,7 @@ impl Session {
         }
         self.facts_mut().phase = Phase::Idle;
         match outcome {
-            Outcome::Pass | Outcome::Discard => Moved::Stays,
+            Outcome::Pass | Outcome::Discard | Outcome::Quarantine { .. } => Moved::Stays,
             Outcome::Refuse(refusal) => Moved::Refused(refusal),
         }
     }

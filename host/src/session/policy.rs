@@ -56,13 +56,20 @@ pub struct Ruling {
     pub delay: Duration,
 }
 
-/// The three ways on.
+/// The ways on.
 #[derive(Debug)]
 pub enum Outcome {
     /// Nobody minds.
     Pass,
     /// Answer as if nobody minded, and deliver nothing.
     Discard,
+    /// Answer as if nobody minded, and keep the message aside for the operator.
+    Quarantine {
+        /// Who says so.
+        extension: Arc<str>,
+        /// Why.
+        reason: String,
+    },
     /// Say this.
     Refuse(Refusal),
 }

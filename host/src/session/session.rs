@@ -4,7 +4,7 @@
 use super::body::Incoming;
 use super::context::{Origin, Scope};
 use super::facts::{Facts, HostName, Phase};
-use super::generation::{Generation, Post, RecipientName};
+use super::generation::{Generation, Post};
 use super::login::Exchange;
 use super::moving::Before;
 use super::policy::{Memory, Policy};
@@ -32,8 +32,6 @@ pub(super) struct Session {
     pub(super) facts: Arc<Facts>,
     pub(super) rules: Rules,
     pub(super) incoming: Option<Incoming>,
-    /// The recipients of the transaction, as routes look at them, and whether they only go to `discard:`.
-    pub(super) recipients: Vec<(RecipientName, bool)>,
     /// The id to tell `accepted` hooks of, once the 250 is written.
     pub(super) accepted: Option<String>,
     /// Messages accepted, whoever the client was.
@@ -90,7 +88,6 @@ impl Session {
             post,
             service,
             incoming: None,
-            recipients: Vec::new(),
             accepted: None,
             messages: 0,
             begun: 0,
@@ -259,7 +256,6 @@ impl Session {
 
     /// There is no transaction any more; what is known of its message stays in the context until the next (Momentum).
     pub(super) fn end_transaction(&mut self) {
-        self.recipients.clear();
         self.transaction_since = None;
         self.facts_mut().transaction = None;
     }

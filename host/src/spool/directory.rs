@@ -111,6 +111,9 @@ mod tests {
         fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
             unreachable!()
         }
+        fn link(&self, _: &Path, _: &Path) -> io::Result<()> {
+            unreachable!()
+        }
         fn remove(&self, _: &Path) -> io::Result<()> {
             unreachable!()
         }

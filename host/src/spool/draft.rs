@@ -1,7 +1,7 @@
 //! A message while it is written, up to its commit.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::unix::fs::FileExt;
@@ -27,6 +27,8 @@ pub struct Draft {
     /// Octets of content.
     len: u64,
     place: Place,
+    /// Whether another draft of this id lies in `incoming/` beside this one.
+    second: bool,
 }
 
 #[derive(Debug)]
@@ -41,7 +43,7 @@ enum Place {
 
 impl Draft {
     pub(super) fn new(spool: Arc<Inner>, id: MessageId) -> Draft {
-        Draft { spool, id, buffer: HEADER.to_vec(), len: 0, place: Place::Memory }
+        Draft { spool, id, buffer: HEADER.to_vec(), len: 0, place: Place::Memory, second: false }
     }
 
     /// Adds octets to the content.
@@ -98,17 +100,35 @@ impl Draft {
         Ok(content)
     }
 
-    /// Makes the message durable under its id and tells who delivers. When this returns `Ok`, 250 may be said.
+    /// A draft of `head` and of what stands in this one from `from` on. This one stays as it is.
+    ///
+    /// # Errors
+    /// It could not be read or written; the new draft is gone.
+    pub async fn rewritten(&self, id: MessageId, head: &[u8], from: u64) -> Result<Draft, SpoolError> {
+        let mut draft = Draft::new(Arc::clone(&self.spool), id);
+        draft.second = draft.id == self.id;
+        draft.write(head).await?;
+        let mut at = from;
+        while at < self.len {
+            let piece = self.read(at, CHUNK).await?;
+            draft.write(&piece).await?;
+            at = at.saturating_add(piece.len() as u64);
+        }
+        Ok(draft)
+    }
+
+    /// Makes the message durable under its id and tells who delivers; one whose envelope says that it is kept aside, goes
+    /// into the quarantine instead. When this returns `Ok`, 250 may be said.
     ///
     /// If it is given up half-way, the message may be accepted or not, but never half.
     ///
     /// # Errors
     /// The message is not accepted and nothing of it is left.
     pub async fn commit(self, envelope: Envelope) -> Result<(), SpoolError> {
-        let Draft { spool, id, buffer, len, place } = self;
+        let Draft { spool, id, buffer, len, place, second } = self;
         let work = move || {
             let incoming = match place {
-                Place::Memory => Incoming::create(spool, &id)?,
+                Place::Memory => Incoming::create(spool, &id, second)?,
                 Place::File(incoming) => *incoming,
                 Place::Lost { full } => return Err(SpoolError::lost(full).into_source()),
             };
@@ -128,10 +148,10 @@ impl Draft {
     async fn spill(&mut self) -> Result<(), SpoolError> {
         let place = mem::replace(&mut self.place, Place::Lost { full: false });
         let mut buffer = mem::take(&mut self.buffer);
-        let (spool, id) = (Arc::clone(&self.spool), self.id.clone());
+        let (spool, id, second) = (Arc::clone(&self.spool), self.id.clone(), self.second);
         let work = move || {
             let mut incoming = match place {
-                Place::Memory => Box::new(Incoming::create(spool, &id)?),
+                Place::Memory => Box::new(Incoming::create(spool, &id, second)?),
                 Place::File(incoming) => incoming,
                 Place::Lost { full } => return Err(SpoolError::lost(full).into_source()),
             };
@@ -203,8 +223,8 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn create(spool: Arc<Inner>, id: &MessageId) -> io::Result<Incoming> {
-        let path = spool.incoming_path(id);
+    fn create(spool: Arc<Inner>, id: &MessageId, second: bool) -> io::Result<Incoming> {
+        let path = spool.incoming_path(id, second);
         let file = Arc::new(spool.disk.create(&path)?);
         Ok(Incoming { spool, path: Some(path), file, written: 0, digest: Sha256::new() })
     }
@@ -252,20 +272,21 @@ impl Incoming {
         spool.disk.sync(&self.file)?;
         // A rename would silently replace what bears the name, and a log left from another message would settle
         // recipients of this one. Nobody else can take the name in between: the file in `incoming/` bears it, too.
-        let (target, log) = (spool.queue_path(&id), spool.log_path(&id));
-        for taken in [&target, &log] {
-            match fs::symlink_metadata(taken) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the id is in use")),
-                Err(error) => return Err(error),
-            }
-        }
+        spool.require_unused(&[spool.queue_path(&id), spool.log_path(&id), spool.quarantine_path(&id)])?;
+        let (target, sync) = match &envelope.quarantined {
+            None => (spool.queue_path(&id), &spool.queue_sync),
+            Some(_) => (spool.quarantine_path(&id), &spool.quarantine_sync),
+        };
         if let Some(path) = &self.path {
             spool.disk.rename(path, &target)?;
         }
         self.path = Some(target);
-        spool.queue_sync.sync(&*spool.disk)?;
+        sync.sync(&*spool.disk)?;
         self.path = None;
+        if envelope.quarantined.is_some() {
+            spool.quarantined.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
         spool.depth.fetch_add(1, Ordering::Relaxed);
         spool.announcer.announce(id);
         Ok(())
@@ -280,6 +301,9 @@ impl Drop for Incoming {
             // Refused because its name could not be made durable, and yet there: found by a scan and delivered already,
             // or to be. Either way it leaves, or left, as a message that was counted.
             self.spool.depth.fetch_add(1, Ordering::Relaxed);
+        }
+        if path.starts_with(&self.spool.quarantine) {
+            self.spool.quarantined.fetch_add(1, Ordering::Relaxed);
         }
         if error.kind() != io::ErrorKind::NotFound {
             let (path, error) = (path.to_string_lossy(), error.to_string());

@@ -40,6 +40,20 @@ pub struct Envelope {
     pub connection: BTreeMap<String, String>,
     /// The message context.
     pub message: BTreeMap<String, String>,
+    /// Why the message was kept aside, if it was; it stays here when it is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<Quarantined>,
+}
+
+/// Who had a message kept aside, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantined {
+    /// The extension.
+    pub extension: String,
+    /// The reason it gave.
+    pub reason: String,
+    /// The hook it gave it at.
+    pub hook: String,
 }
 
 /// One recipient of an [`Envelope`].

@@ -9,6 +9,7 @@
 //! STATE/spool/incoming/ID.tmp   being written; never acknowledged, so removed at every start
 //! STATE/spool/queue/ID          accepted: the format of `format`
 //! STATE/spool/queue/ID.log      which recipients are done
+//! STATE/spool/quarantine/ID     accepted and kept aside until the operator releases or deletes it: the same format
 //! STATE/spool/corrupt/ID        damaged, kept for a human to look at
 //! ```
 //!
@@ -27,14 +28,16 @@ mod envelope;
 mod format;
 mod id;
 mod open;
+mod quarantine;
 mod scan;
 mod stored;
 
 pub use arrivals::{Arrival, Arrivals};
 pub use draft::{Draft, SpoolError};
-pub use envelope::{Envelope, Recipient};
+pub use envelope::{Envelope, Quarantined, Recipient};
 pub use id::{InvalidId, MessageId};
 pub use open::OpenError;
+pub use quarantine::{Aside, QuarantineError, Shelf};
 pub use scan::Queued;
 pub use stored::{Content, LoadError, Stored};
 
@@ -135,13 +138,17 @@ struct Inner {
     incoming: PathBuf,
     queue: PathBuf,
     corrupt: PathBuf,
+    quarantine: PathBuf,
     queue_sync: DirectorySync,
+    quarantine_sync: DirectorySync,
     announcer: Announcer,
     arrivals: Mutex<Option<Arrivals>>,
     /// Signed, because a message may be delivered and removed before its commit returns.
     depth: AtomicI64,
     foreign: AtomicU64,
     damaged: AtomicU64,
+    /// Signed, because a message may be released before its commit returns.
+    quarantined: AtomicI64,
     /// Open means locked.
     _lock: File,
 }
@@ -176,8 +183,25 @@ impl Inner {
         Ok(())
     }
 
-    fn incoming_path(&self, id: &MessageId) -> PathBuf {
-        self.incoming.join(format!("{id}{INCOMING_SUFFIX}"))
+    /// Fails where one of these names is taken.
+    fn require_unused(&self, paths: &[PathBuf]) -> io::Result<()> {
+        for path in paths {
+            match std::fs::symlink_metadata(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the id is in use")),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A second draft of one id has a name that is no id's.
+    fn incoming_path(&self, id: &MessageId, second: bool) -> PathBuf {
+        self.incoming.join(format!("{id}{}{INCOMING_SUFFIX}", if second { "~" } else { "" }))
+    }
+
+    fn quarantine_path(&self, id: &MessageId) -> PathBuf {
+        self.quarantine.join(id.as_str())
     }
 
     fn queue_path(&self, id: &MessageId) -> PathBuf {

@@ -43,8 +43,9 @@ pub(super) fn open(state_dir: &Path, disk: Arc<dyn Disk>) -> Result<Inner, OpenE
     make_directory(state_dir, &*disk).map_err(failed("make", state_dir))?;
     let lock = lock(state_dir)?;
     let spool = state_dir.join("spool");
-    let [incoming, queue, corrupt] = ["incoming", "queue", "corrupt"].map(|name| spool.join(name));
-    for directory in [&spool, &incoming, &queue, &corrupt] {
+    let [incoming, queue, corrupt, quarantine] =
+        ["incoming", "queue", "corrupt", "quarantine"].map(|name| spool.join(name));
+    for directory in [&spool, &incoming, &queue, &corrupt, &quarantine] {
         make_directory(directory, &*disk).map_err(failed("make", directory))?;
         // Told at the start rather than at the first message. A full disk is no reason not to start: what lies in the
         // queue can still be delivered.
@@ -58,18 +59,22 @@ pub(super) fn open(state_dir: &Path, disk: Arc<dyn Disk>) -> Result<Inner, OpenE
     remove_unfinished(&incoming, &*disk).map_err(failed("read", &incoming))?;
     let census = take_census(&queue, &*disk).map_err(failed("read", &queue))?;
     let damaged = count_messages(&corrupt).map_err(failed("read", &corrupt))?;
+    let quarantined = count_messages(&quarantine).map_err(failed("read", &quarantine))?;
     let (announcer, arrivals) = Announcer::new(ARRIVALS);
     Ok(Inner {
         disk,
         queue_sync: DirectorySync::new(queue.clone()),
+        quarantine_sync: DirectorySync::new(quarantine.clone()),
         incoming,
         queue,
         corrupt,
+        quarantine,
         announcer,
         arrivals: Mutex::new(Some(arrivals)),
         depth: AtomicI64::new(census.messages),
         foreign: AtomicU64::new(census.foreign),
         damaged: AtomicU64::new(damaged),
+        quarantined: AtomicI64::new(i64::try_from(quarantined).unwrap_or(i64::MAX)),
         _lock: lock,
     })
 }

@@ -28,8 +28,14 @@ pub struct Stored {
 impl Stored {
     /// The content from its beginning; as often as it is asked for. Reading blocks.
     pub fn content(&self) -> Content {
+        self.content_from(0)
+    }
+
+    /// The content from an offset; none behind its end.
+    pub fn content_from(&self, offset: u64) -> Content {
         let start = HEADER.len() as u64;
-        Content { file: Arc::clone(&self.file), at: start, end: start + self.content_len }
+        let at = start + offset.min(self.content_len);
+        Content { file: Arc::clone(&self.file), at, end: start + self.content_len }
     }
 }
 
@@ -98,7 +104,46 @@ pub(super) fn load(spool: &Inner, id: MessageId) -> Result<Stored, LoadError> {
 }
 
 /// The envelope and the length of the content, if every octet is as it was written.
-fn verify(file: &File, id: &MessageId) -> Result<(Envelope, u64), LoadError> {
+pub(super) fn verify(file: &File, id: &MessageId) -> Result<(Envelope, u64), LoadError> {
+    let frame = frame(file)?;
+    let mut digest = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    let mut at = 0;
+    while at < frame.envelope_at {
+        let wanted = usize::try_from(frame.envelope_at - at).unwrap_or(CHUNK).min(CHUNK);
+        let part = chunk.get_mut(..wanted).unwrap_or_default();
+        file.read_exact_at(part, at)?;
+        digest.update(&*part);
+        at += wanted as u64;
+    }
+    let envelope = read_envelope(file, &frame)?;
+    digest.update(&envelope);
+    if <[u8; 32]>::from(digest.finalize()) != frame.footer.digest {
+        return Err(LoadError::Damaged("its checksum is wrong"));
+    }
+    Ok((parse_envelope(&envelope, id)?, frame.footer.content))
+}
+
+/// The envelope and the length of the content, as the file says and without a look at its content.
+pub(super) fn peek(file: &File, id: &MessageId) -> Result<(Envelope, u64), LoadError> {
+    let frame = frame(file)?;
+    Ok((parse_envelope(&read_envelope(file, &frame)?, id)?, frame.footer.content))
+}
+
+/// A verified message, of which everybody is still to be served.
+pub(super) fn stored(file: Arc<File>, envelope: Envelope, content_len: u64) -> Stored {
+    let pending = (0..envelope.recipients.len()).collect();
+    Stored { envelope, content_len, pending, file }
+}
+
+/// Where in a file what is.
+struct Frame {
+    footer: Footer,
+    envelope_at: u64,
+    envelope_len: usize,
+}
+
+fn frame(file: &File) -> Result<Frame, LoadError> {
     let damaged = |reason| move || LoadError::Damaged(reason);
     let size = file.metadata()?.len();
     let mut start = [0; 32];
@@ -119,28 +164,22 @@ fn verify(file: &File, id: &MessageId) -> Result<(Envelope, u64), LoadError> {
     let (Some(envelope_at), Some(envelope_len), true) = (envelope_at, envelope_len, end == Some(footer_at)) else {
         return Err(LoadError::Damaged("its lengths are wrong"));
     };
-    let mut digest = Sha256::new();
-    let mut chunk = vec![0; CHUNK];
-    let mut at = 0;
-    while at < envelope_at {
-        let wanted = usize::try_from(envelope_at - at).unwrap_or(CHUNK).min(CHUNK);
-        let part = chunk.get_mut(..wanted).unwrap_or_default();
-        file.read_exact_at(part, at)?;
-        digest.update(&*part);
-        at += wanted as u64;
-    }
-    let mut envelope = vec![0; envelope_len];
-    file.read_exact_at(&mut envelope, envelope_at)?;
-    digest.update(&envelope);
-    if <[u8; 32]>::from(digest.finalize()) != footer.digest {
-        return Err(LoadError::Damaged("its checksum is wrong"));
-    }
-    let envelope: Envelope = serde_json::from_slice(&envelope).map_err(|_| LoadError::Damaged("no envelope"))?;
+    Ok(Frame { footer, envelope_at, envelope_len })
+}
+
+fn read_envelope(file: &File, frame: &Frame) -> Result<Vec<u8>, LoadError> {
+    let mut envelope = vec![0; frame.envelope_len];
+    file.read_exact_at(&mut envelope, frame.envelope_at)?;
+    Ok(envelope)
+}
+
+fn parse_envelope(envelope: &[u8], id: &MessageId) -> Result<Envelope, LoadError> {
+    let envelope: Envelope = serde_json::from_slice(envelope).map_err(|_| LoadError::Damaged("no envelope"))?;
     // Restored under another name, it would be delivered twice.
     if envelope.id != *id {
         return Err(LoadError::Damaged("it is another message than its name says"));
     }
-    Ok((envelope, footer.content))
+    Ok(envelope)
 }
 
 fn read_settled(spool: &Inner, id: &MessageId) -> io::Result<BTreeSet<usize>> {

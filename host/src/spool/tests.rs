@@ -7,6 +7,7 @@ mod damage;
 mod disk;
 mod faults;
 mod power;
+mod quarantine;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -51,7 +52,22 @@ fn envelope(id: &MessageId) -> Envelope {
         recipients: ["b@example.test", "c@example.test", "d@example.test"].map(recipient).to_vec(),
         connection: BTreeMap::from([("ehlo_domain".to_owned(), "line\nfeed \"quoted\" ü".to_owned())]),
         message: BTreeMap::new(),
+        quarantined: None,
     }
+}
+
+/// One that is to be kept aside.
+fn quarantined(id: &MessageId) -> Envelope {
+    let text = |text: &str| text.to_owned();
+    let why = Quarantined { extension: text("policy"), reason: text("looks like bait"), hook: text("message") };
+    Envelope { quarantined: Some(why), ..envelope(id) }
+}
+
+/// Puts a message into the quarantine.
+async fn aside(spool: &Spool, name: &str, content: &[u8]) -> Result<(), SpoolError> {
+    let mut draft = spool.begin(id(name));
+    draft.write(content).await?;
+    draft.commit(quarantined(&id(name))).await
 }
 
 /// Content of a length that no two messages share octets at the same place of.

@@ -211,6 +211,13 @@ impl Commit<'_> {
         data::committed(self.server.answered(), &self.transaction, id);
     }
 
+    /// It is durable, for those recipients for whom nothing is said here, each at the place it has in the envelope. The
+    /// transaction is over. In LMTP each gets its own reply (RFC 2033 section 4.2); SMTP has one for all of them, and
+    /// says what [`Commit::done`] says.
+    pub fn done_each(self, id: &str, refusals: &[Option<Refusal>]) {
+        data::committed_each(self.server.answered(), &self.transaction, id, refusals);
+    }
+
     /// It is not. The transaction is over.
     pub fn failed(self, refusal: Refusal) {
         let replies = self.server.replies(&self.transaction);

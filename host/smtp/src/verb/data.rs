@@ -41,16 +41,31 @@ pub(crate) fn end(server: &mut Server, outcome: Result<u64, Fault>, transaction:
 
 /// The message is durable.
 pub(crate) fn committed(server: &mut Server, transaction: &Transaction, id: &str) {
+    committed_each(server, transaction, id, &[]);
+}
+
+/// The message is durable for some of its recipients. In LMTP, where it may be so for none, those others hear why not.
+pub(crate) fn committed_each(server: &mut Server, transaction: &Transaction, id: &str, refusals: &[Option<Refusal>]) {
+    let mut accepted = true;
     match server.settings().protocol {
         Protocol::Smtp => server.say(&reply::message_accepted(id)),
         // RFC 2033 section 4.2.
         Protocol::Lmtp => {
-            for recipient in &transaction.envelope.recipients {
-                server.say(&reply::message_accepted_for(&recipient.address, id));
+            accepted = false;
+            for (index, recipient) in transaction.envelope.recipients.iter().enumerate() {
+                match refusals.get(index) {
+                    Some(Some(refusal)) => server.say(refusal.reply()),
+                    Some(None) | None => {
+                        accepted = true;
+                        server.say(&reply::message_accepted_for(&recipient.address, id));
+                    }
+                }
             }
         }
     }
-    server.tally.message_accepted();
+    if accepted {
+        server.tally.message_accepted();
+    }
     server.committed = true;
 }
 

@@ -7,6 +7,7 @@ mod chair;
 mod credentials;
 mod failure;
 mod shadow;
+mod share;
 
 use super::bindings::pillarbox::extension::types;
 use super::breaker::Pass;
@@ -144,7 +145,7 @@ impl Policy for Guests {
     fn reads_messages(&self, facts: &Facts) -> bool {
         let shadows = self.shadows.iter().flatten().map(|shadow| &shadow.entry);
         let mut all = self.entries.iter().chain(shadows);
-        all.any(|entry| entry.hooks.contains(&Hook::Message) && entry.is_there(facts))
+        all.any(|entry| entry.is_asked(Hook::Message, facts))
     }
 
     fn forget(&mut self) {
@@ -188,25 +189,24 @@ impl Guests {
             Question::Mail { parameters, .. } | Question::Recipient { parameters, .. } => handed(parameters),
             Question::Connect | Question::Hello { .. } | Question::Data | Question::Message => Vec::new(),
         };
-        let call = match question {
-            Question::Connect => Call::Connect,
-            Question::Hello { verb, domain } => Call::Hello(verb, domain),
-            Question::Mail { sender, .. } => Call::Mail(sender, &parameters),
-            Question::Recipient { address, .. } => Call::Recipient(address, &parameters),
-            Question::Data => Call::Data,
-            Question::Message => Call::Message,
-        };
-        let hook = call.hook();
         for index in 0..self.chairs.len() {
+            // Sender and recipient as those before left them.
+            let named = share::named(&question, facts);
+            let call = match question {
+                Question::Connect => Call::Connect,
+                Question::Hello { verb, domain } => Call::Hello(verb, domain),
+                Question::Mail { .. } => Call::Mail(&named, &parameters),
+                Question::Recipient { .. } => Call::Recipient(&named, &parameters),
+                Question::Data => Call::Data,
+                Question::Message => Call::Message,
+            };
+            let hook = call.hook();
             let Some(entry) = self.entries.get(index).cloned() else { break };
-            if !entry.is_there(facts) {
+            if !entry.is_asked(hook, facts) {
+                self.ask_shadow(index, call, facts).await;
                 continue;
             }
-            if !entry.hooks.contains(&hook) {
-                self.ask_shadow(index, call.clone(), facts).await;
-                continue;
-            }
-            let verdict = match self.call(index, &entry.linked, call.clone(), facts).await.and_then(|settled| {
+            let verdict = match self.call(index, &entry.linked, call, facts).await.and_then(|settled| {
                 settled.judge(|returned| verdict::decision(hook, returned, &entry.linked.grant.verdicts))
             }) {
                 Ok((ruled, settlement)) => {
@@ -218,11 +218,15 @@ impl Guests {
                 }
                 Err(failure) => failed(&entry.linked, facts, hook, &failure),
             };
-            match verdict {
+            match share::narrowed(&entry.linked, facts, hook, verdict) {
                 Verdict::Next => {}
                 Verdict::Accept => break,
                 Verdict::Discard => {
                     outcome = policy::Outcome::Discard;
+                    break;
+                }
+                Verdict::Quarantine(reason) => {
+                    outcome = policy::Outcome::Quarantine { extension: entry.linked.name.clone(), reason };
                     break;
                 }
                 Verdict::Refuse(refusal) => {
@@ -268,10 +272,7 @@ impl Guests {
         let hook = call.hook();
         for index in 0..self.chairs.len() {
             let Some(entry) = self.entries.get(index).cloned() else { break };
-            if !entry.is_there(facts) {
-                continue;
-            }
-            if !entry.hooks.contains(&hook) {
+            if !entry.is_asked(hook, facts) {
                 self.ask_shadow(index, call.clone(), facts).await;
                 continue;
             }
@@ -316,7 +317,7 @@ impl Guests {
     async fn ask_shadow(&mut self, index: usize, call: Call<'_>, facts: &Arc<Facts>) {
         let Some(shadow) = self.shadows.get_mut(index).and_then(Option::as_mut) else { return };
         let hook = call.hook();
-        if shadow.entry.hooks.contains(&hook) {
+        if shadow.entry.is_asked(hook, facts) {
             let said = shadow.ask(&self.roster.rack, call, facts).await;
             shadow.compare(shadow::silence(hook), said, hook, facts);
         }

@@ -200,6 +200,7 @@ fn words(linked: &Linked, hook: Hook, returned: Returned) -> Result<(String, Opt
                 Verdict::Next => "next".to_owned(),
                 Verdict::Accept => "accept".to_owned(),
                 Verdict::Discard => "discard".to_owned(),
+                Verdict::Quarantine(_) => "quarantine".to_owned(),
                 Verdict::Refuse(refusal) => {
                     let verdict = match (refusal.closes(), refusal.reply().code() / 100) {
                         (true, _) => "disconnect",

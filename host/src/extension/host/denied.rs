@@ -86,18 +86,6 @@ denied! {
         recipients() -> Vec<String>;
         parameters() -> Vec<Parameter>;
     }
-    envelope_write as EnvelopeWrite {
-        set_sender(String) -> ();
-        add_recipient(String) -> ();
-        drop_recipient(String) -> ();
-        rewrite_recipient(String, String) -> ();
-        refuse_recipient(String, Reply) -> ();
-    }
-    message_write as MessageWrite {
-        insert_header(String, u32, String) -> ();
-        replace_header(String, u32, String) -> ();
-        remove_header(String, u32) -> ();
-    }
     table as Table {
         lookup(String, String) -> Option<String>;
     }
@@ -128,6 +116,42 @@ impl wit::kv::Host for Denied<'_> {
 
     async fn increment(&mut self, _: String, _: i64, _: u64) -> Answer<i64> {
         self.deny(Capability::Kv, "increment")
+    }
+}
+
+impl wit::envelope_write::Host for Denied<'_> {
+    async fn set_sender(&mut self, _: String) -> Answer<()> {
+        self.deny(Capability::EnvelopeWrite, "set_sender")
+    }
+
+    async fn add_recipient(&mut self, _: String) -> Answer<()> {
+        self.deny(Capability::EnvelopeWrite, "add_recipient")
+    }
+
+    async fn drop_recipient(&mut self, _: String) -> Answer<()> {
+        self.deny(Capability::EnvelopeWrite, "drop_recipient")
+    }
+
+    async fn rewrite_recipient(&mut self, _: String, _: String) -> Answer<()> {
+        self.deny(Capability::EnvelopeWrite, "rewrite_recipient")
+    }
+
+    async fn refuse_recipient(&mut self, _: String, _: Reply) -> Answer<()> {
+        self.deny(Capability::EnvelopeWrite, "refuse_recipient")
+    }
+}
+
+impl wit::message_write::Host for Denied<'_> {
+    async fn insert_header(&mut self, _: String, _: u32, _: String) -> Answer<()> {
+        self.deny(Capability::MessageWrite, "insert_header")
+    }
+
+    async fn replace_header(&mut self, _: String, _: u32, _: String) -> Answer<()> {
+        self.deny(Capability::MessageWrite, "replace_header")
+    }
+
+    async fn remove_header(&mut self, _: String, _: u32) -> Answer<()> {
+        self.deny(Capability::MessageWrite, "remove_header")
     }
 }
 

@@ -1,6 +1,6 @@
 //! `dns`: what name servers say of names that are granted.
 
-use crate::config::{Capability, RecordKind};
+use crate::config::{Capability, RecordKind, Spending};
 use crate::dns::{Misnamed, Queried, Resolver, Unanswered};
 use crate::extension::bindings::pillarbox::extension::dns::{Exchange, Host};
 use crate::extension::bindings::pillarbox::extension::types::Error;
@@ -39,7 +39,7 @@ impl State {
 impl Host for State {
     async fn addresses(&mut self, name: String) -> wasmtime::Result<Result<Vec<String>, Error>> {
         self.cross(name.len())?;
-        // counted against limits.dns
+        self.spend(Spending::Dns)?;
         let found = match self.question(RecordKind::A, &name) {
             Ok((name, resolver)) => resolver.addresses(&name).await.map_err(Error::from),
             Err(error) => Err(error),
@@ -50,7 +50,7 @@ impl Host for State {
 
     async fn mail_exchangers(&mut self, name: String) -> wasmtime::Result<Result<Vec<Exchange>, Error>> {
         self.cross(name.len())?;
-        // counted against limits.dns
+        self.spend(Spending::Dns)?;
         let found = match self.question(RecordKind::Mx, &name) {
             Ok((name, resolver)) => resolver.mail_exchangers(&name).await.map_err(Error::from),
             Err(error) => Err(error),
@@ -62,7 +62,7 @@ impl Host for State {
 
     async fn texts(&mut self, name: String) -> wasmtime::Result<Result<Vec<Vec<u8>>, Error>> {
         self.cross(name.len())?;
-        // counted against limits.dns
+        self.spend(Spending::Dns)?;
         let found = match self.question(RecordKind::Txt, &name) {
             Ok((name, resolver)) => resolver.texts(&name).await.map_err(Error::from),
             Err(error) => Err(error),
@@ -72,7 +72,7 @@ impl Host for State {
 
     async fn pointers(&mut self, address: String) -> wasmtime::Result<Result<Vec<String>, Error>> {
         self.cross(address.len())?;
-        // counted against limits.dns
+        self.spend(Spending::Dns)?;
         let found = match self.reverse_question(&address) {
             Ok((reverse, resolver)) => resolver.pointers(&reverse).await.map_err(Error::from),
             Err(error) => Err(error),

@@ -1,6 +1,6 @@
 //! `http`: requests to hosts that are granted. What comes back is handed on as it is, redirects too.
 
-use crate::config::Capability;
+use crate::config::{Capability, Spending};
 use crate::extension::bindings::pillarbox::extension::http::{Host, Request, Response};
 use crate::extension::bindings::pillarbox::extension::types::{Entry, Error};
 use crate::extension::state::State;
@@ -28,7 +28,7 @@ impl Host for State {
     async fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, Error>> {
         let fields: usize = request.headers.iter().map(octets).sum();
         self.cross(request.method.len() + request.url.len() + fields + request.body.len())?;
-        // counted against limits.http
+        self.spend(Spending::Http)?;
         let answer = match self.call(request) {
             Ok((target, outgoing, client)) => {
                 client.send(&target, outgoing).await.map_err(|error| Error::Failed(error.to_string()))

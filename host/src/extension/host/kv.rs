@@ -1,7 +1,7 @@
 //! `kv`: the store that outlives the session. What is written there is no staged change: it holds at once, and for every
 //! session, also when the call that wrote it fails afterwards.
 
-use crate::config::Capability;
+use crate::config::{Capability, Spending};
 use crate::extension::bindings::pillarbox::extension::kv::Host;
 use crate::extension::bindings::pillarbox::extension::types::Error;
 use crate::extension::state::State;
@@ -10,7 +10,7 @@ use crate::kv::{Kv, KvError};
 impl Host for State {
     async fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
         self.cross(key.len())?;
-        // counted against limits.kv
+        self.spend(Spending::Kv)?;
         if self.linked.grant.space(&key).is_none() {
             return Ok(self.deny(Capability::Kv, &key));
         }
@@ -23,7 +23,7 @@ impl Host for State {
 
     async fn set(&mut self, key: String, value: Vec<u8>, ttl: u64) -> wasmtime::Result<Result<(), Error>> {
         self.cross(key.len().saturating_add(value.len()))?;
-        // counted against limits.kv
+        self.spend(Spending::Kv)?;
         let linked = self.linked.clone();
         let Some(space) = linked.grant.space(&key) else {
             return Ok(self.deny(Capability::Kv, &key));
@@ -36,7 +36,7 @@ impl Host for State {
 
     async fn unset(&mut self, key: String) -> wasmtime::Result<Result<(), Error>> {
         self.cross(key.len())?;
-        // counted against limits.kv
+        self.spend(Spending::Kv)?;
         if self.linked.grant.space(&key).is_none() {
             return Ok(self.deny(Capability::Kv, &key));
         }
@@ -48,7 +48,7 @@ impl Host for State {
 
     async fn increment(&mut self, key: String, by: i64, ttl: u64) -> wasmtime::Result<Result<i64, Error>> {
         self.cross(key.len().saturating_add(16))?;
-        // counted against limits.kv
+        self.spend(Spending::Kv)?;
         let linked = self.linked.clone();
         let Some(space) = linked.grant.space(&key) else {
             return Ok(self.deny(Capability::Kv, &key));

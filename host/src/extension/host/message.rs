@@ -1,21 +1,34 @@
-//! `message-read`: the message that is in and not yet durable.
+//! `message-read` and `message-write`: the message that is in and not yet durable, own staged changes included. The body
+//! never changes, nor do the trace fields the host adds, which are no part of it here.
 
-use crate::config::Capability;
-use crate::extension::bindings::pillarbox::extension::message_read::{Header, Host};
+use crate::config::{Capability, Spending};
+use crate::extension::bindings::pillarbox::extension::message_read::{self, Header};
+use crate::extension::bindings::pillarbox::extension::message_write;
 use crate::extension::bindings::pillarbox::extension::types::Error;
+use crate::extension::interface::Hook;
 use crate::extension::state::State;
+use crate::session::change::Change;
+use crate::session::header::{self, HeaderEdit};
 use crate::session::message::{Message, ReadError};
 use std::sync::Arc;
 
 /// Octets of one `read`.
 const LARGEST_READ: u32 = 64 << 10;
+/// Octets of a field's value.
+const LARGEST_VALUE: usize = 16 << 10;
 /// Octets of what is looked for.
 const LARGEST_NEEDLE: usize = 256;
 
 impl State {
     fn message(&self) -> Result<Arc<Message>, Error> {
         let facts = self.session()?;
-        facts.message.clone().ok_or_else(|| Error::Unavailable("there is a message only at message".to_owned()))
+        let message = facts.message.clone();
+        let message = message.ok_or_else(|| Error::Unavailable("there is a message only at message".to_owned()))?;
+        let staged = self.staged.iter().rev().find_map(|change| match change {
+            Change::Header(header) => Some(header.clone()),
+            _ => None,
+        });
+        Ok(staged.map_or(message.clone(), |header| message.with(header)))
     }
 
     fn body(&mut self, what: &str) -> Result<Arc<Message>, Error> {
@@ -26,7 +39,7 @@ impl State {
     }
 }
 
-impl Host for State {
+impl message_read::Host for State {
     async fn size(&mut self) -> wasmtime::Result<Result<u64, Error>> {
         self.cross(8)?;
         Ok(self.message().map(|message| message.size()))
@@ -35,7 +48,7 @@ impl Host for State {
     async fn body_offset(&mut self) -> wasmtime::Result<Result<u64, Error>> {
         self.cross(8)?;
         Ok(match self.message() {
-            Ok(message) => message.header().await.map(|header| header.body_offset).map_err(Error::from),
+            Ok(message) => message.header().await.map(|header| header.len()).map_err(Error::from),
             Err(error) => Err(error),
         })
     }
@@ -44,8 +57,8 @@ impl Host for State {
         self.cross(0)?;
         let fields = match self.message() {
             Ok(message) => message.header().await.map_err(Error::from).map(|header| {
-                let granted = header.fields.iter().filter(|(name, _)| self.linked.grant.reads_header(name));
-                granted.map(|(name, value)| Header { name: name.clone(), value: value.clone() }).collect::<Vec<_>>()
+                let granted = header.fields().filter(|(name, _)| self.linked.grant.reads_header(name));
+                granted.map(|(name, value)| Header { name: name.to_owned(), value: value.to_vec() }).collect::<Vec<_>>()
             }),
             Err(error) => Err(error),
         };
@@ -59,8 +72,8 @@ impl Host for State {
         }
         let values = match self.message() {
             Ok(message) => message.header().await.map_err(Error::from).map(|header| {
-                let named = header.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(&name));
-                named.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+                let named = header.fields().filter(|(field, _)| field.eq_ignore_ascii_case(&name));
+                named.map(|(_, value)| value.to_vec()).collect::<Vec<_>>()
             }),
             Err(error) => Err(error),
         };
@@ -86,6 +99,78 @@ impl Host for State {
             Err(error) => Err(error),
         })
     }
+}
+
+impl State {
+    async fn edit_header(&mut self, name: &str, nth: u32, edit: HeaderEdit<'_>) -> Result<(), Error> {
+        if !self.linked.grant.writes_header(name) {
+            return self.deny(Capability::MessageWrite, name);
+        }
+        if !header::is_field_name(name) {
+            return Err(Error::Invalid(
+                "a field's name has 1 to 76 printable ASCII characters, and no colon".to_owned(),
+            ));
+        }
+        self.during(&[Hook::Message], "a change of the header")?;
+        let facts = self.session()?;
+        let Some(transaction) = &facts.transaction else {
+            return Err(Error::Unavailable("there is no transaction".to_owned()));
+        };
+        // All recipients get the one message.
+        if !self.linked.tenant.covers_all(transaction) {
+            return Err(Error::Unavailable("the message is for others, too".to_owned()));
+        }
+        if let HeaderEdit::Insert(value) | HeaderEdit::Replace(value) = edit {
+            check_value(value, transaction.smtputf8)?;
+        }
+        let edited = self.message()?.header().await.map_err(Error::from)?.edited(name, nth, edit);
+        let edited = edited.map_err(|error| Error::Invalid(error.to_string()))?;
+        if let Some(limits) = transaction.admission.limits(&facts) {
+            let within = |count: u64, limit: u64| limit == 0 || count <= limit;
+            if !within(edited.len(), limits.header_size) {
+                return Err(Error::Limit(format!("header-size: {} octets", limits.header_size)));
+            }
+            if !within(edited.count(), limits.header_lines.into()) {
+                return Err(Error::Limit(format!("header-lines: {}", limits.header_lines)));
+            }
+        }
+        // Each is the whole header as it then is: the last one holds.
+        self.staged.retain(|change| !matches!(change, Change::Header(_)));
+        self.staged.push(Change::Header(Arc::new(edited)));
+        Ok(())
+    }
+}
+
+impl message_write::Host for State {
+    async fn insert_header(&mut self, name: String, nth: u32, value: String) -> wasmtime::Result<Result<(), Error>> {
+        self.cross(name.len().saturating_add(value.len()))?;
+        self.spend(Spending::Edit)?;
+        Ok(self.edit_header(&name, nth, HeaderEdit::Insert(&value)).await)
+    }
+
+    async fn replace_header(&mut self, name: String, nth: u32, value: String) -> wasmtime::Result<Result<(), Error>> {
+        self.cross(name.len().saturating_add(value.len()))?;
+        self.spend(Spending::Edit)?;
+        Ok(self.edit_header(&name, nth, HeaderEdit::Replace(&value)).await)
+    }
+
+    async fn remove_header(&mut self, name: String, nth: u32) -> wasmtime::Result<Result<(), Error>> {
+        self.cross(name.len())?;
+        self.spend(Spending::Edit)?;
+        Ok(self.edit_header(&name, nth, HeaderEdit::Remove).await)
+    }
+}
+
+/// What may stand in a field: text and tabs, of ASCII where the message did not say otherwise (RFC 5322 section 2.2, RFC
+/// 6532 section 3.2).
+fn check_value(value: &str, smtputf8: bool) -> Result<(), Error> {
+    let wrong = match () {
+        () if value.len() > LARGEST_VALUE => "a field's value has at most 16 KiB",
+        () if value.chars().any(|c| c.is_control() && c != '\t') => "a field's value holds no control characters",
+        () if !smtputf8 && !value.is_ascii() => "a field's value is ASCII, for the message has no SMTPUTF8",
+        () => return Ok(()),
+    };
+    Err(Error::Invalid(wrong.to_owned()))
 }
 
 impl From<ReadError> for Error {

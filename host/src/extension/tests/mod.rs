@@ -16,7 +16,9 @@ mod random;
 use super::{Loaded, Roster, Runtime, Services};
 use crate::config::{Config, Instances, Problems, Source};
 use crate::observe::Counters;
+use crate::session::envelope::{Fate, Recipient};
 use crate::session::facts::Facts;
+use crate::session::generation::RecipientName;
 use crate::session::policy::{Extensions, Memory, Policy};
 use std::fs;
 use std::path::Path;
@@ -76,6 +78,24 @@ fn policy(roster: &Arc<Roster>) -> Box<dyn Policy> {
 fn facts() -> Arc<Facts> {
     let peer = "192.0.2.1:1025".parse().unwrap();
     Arc::new(Facts::new("session".into(), "test".into(), peer, "198.51.100.1:25".parse().unwrap()))
+}
+
+/// A recipient as the peer named it, who is to get the message.
+fn recipient(address: &str) -> Recipient {
+    let (local, domain) = address.split_once('@').unwrap();
+    Recipient {
+        address: address.to_owned(),
+        name: RecipientName {
+            local: local.to_owned(),
+            domain: domain.to_owned(),
+            postmaster: false,
+            bare_postmaster: false,
+        },
+        parameters: Vec::new(),
+        nowhere: false,
+        fate: Fate::Keep,
+        said: Some(0),
+    }
 }
 
 /// The package of extensions, and in it the world that imports and exports these interfaces.

@@ -7,7 +7,7 @@
 use super::*;
 use crate::config::Capability;
 use crate::extension::interface::Hook;
-use crate::session::facts::Transaction;
+use crate::session::envelope::Transaction;
 use crate::session::policy::{Credentials, Outcome, Question};
 use pillarbox_sasl::Secret;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -112,13 +112,16 @@ fn make(seed: u64) -> Made {
     asked.dedup();
     let grants = asked.into_iter().map(|capability| {
         // A hook without its grant is not asked, and nothing is learnt from that.
-        let granted = capability.served() && !numbers.once_in(6);
+        let granted = match capability {
+            _ if numbers.once_in(6) => "false",
+            Capability::Identity => "[\"addr\", \"helo\"]",
+            Capability::Kv => "[\"smith/\"]",
+            Capability::Http | Capability::Stream => "[\"127.0.0.1:1\"]",
+            _ => "true",
+        };
         format!("grant.{capability} = {granted}\n")
     });
-    let mut entry: String = grants.collect();
-    if entry.contains("identity = true") {
-        entry = entry.replace("grant.identity = true", "grant.identity = [\"addr\", \"helo\"]");
-    }
+    let entry: String = grants.collect();
     Made { octets, entry }
 }
 
@@ -268,7 +271,7 @@ async fn play(bench: &Bench, seed: u64, tally: &mut Tally) {
     let mut facts = facts();
     Arc::make_mut(&mut facts).transaction = Some(Transaction {
         sender: "a@example.test".to_owned(),
-        recipients: vec!["b@example.test".to_owned()],
+        recipients: vec![recipient("b@example.test")],
         ..Transaction::default()
     });
     let questions = [

@@ -18,6 +18,7 @@ pub enum Event {
     Sync { file: u64 },
     SyncDirectory { path: PathBuf },
     Rename { from: PathBuf, to: PathBuf },
+    Link { from: PathBuf, to: PathBuf },
     Remove { path: PathBuf },
 }
 
@@ -163,6 +164,13 @@ impl Disk for TestDisk {
         self.done(Event::Rename { from: from.to_owned(), to: to.to_owned() });
         self.state.lock().unwrap().renames += 1;
         self.renamed.notify_all();
+        Ok(())
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.begin("link")?;
+        FileSystem.link(from, to)?;
+        self.done(Event::Link { from: from.to_owned(), to: to.to_owned() });
         Ok(())
     }
 

@@ -19,6 +19,8 @@ enum Told {
     Committed(&'static str, usize),
     Settled(&'static str, usize),
     Removing(&'static str),
+    Aside(&'static str, usize),
+    Released(&'static str),
 }
 
 #[tokio::test]
@@ -42,6 +44,15 @@ async fn nothing_acknowledged_is_lost() {
     tell(Told::Committed("s.3", 0));
     tell(Told::Removing("s.2"));
     spool.remove(&id("s.2")).await.unwrap();
+    aside(&spool, "s.4", &content(300)).await.unwrap();
+    tell(Told::Aside("s.4", 300));
+    aside(&spool, "s.5", &content(70_000)).await.unwrap();
+    tell(Told::Aside("s.5", 70_000));
+    spool.release(&id("s.4")).await.unwrap();
+    tell(Told::Released("s.4"));
+    tell(Told::Removing("s.5"));
+    spool.delete(&id("s.5")).await.unwrap();
+    tell(Told::Released("s.5"));
     drop(spool);
 
     let events = disk.events();
@@ -87,6 +98,11 @@ fn images(events: &[Event]) -> Vec<Image> {
                 live.insert(to.clone(), file);
                 unsure.extend([(from.clone(), None), (to.clone(), Some(file))]);
             }
+            Event::Link { from, to } => {
+                let file = live[from];
+                live.insert(to.clone(), file);
+                unsure.push((to.clone(), Some(file)));
+            }
             Event::Remove { path } => {
                 live.remove(path);
                 unsure.push((path.clone(), None));
@@ -101,7 +117,7 @@ fn images(events: &[Event]) -> Vec<Image> {
     }
     // What is in `incoming/` matters little: there, all changes happened or none.
     let (queue, incoming): (Vec<_>, Vec<_>) =
-        unsure.into_iter().partition(|(path, _)| path.parent().unwrap().ends_with("queue"));
+        unsure.into_iter().partition(|(path, _)| !path.parent().unwrap().ends_with("incoming"));
     assert!(queue.len() < 12, "{queue:?}");
     let mut images = Vec::new();
     for subset in 0..1_u32 << (queue.len() + 1) {
@@ -134,7 +150,7 @@ fn apply(names: &mut BTreeMap<PathBuf, u64>, changes: impl IntoIterator<Item = C
 /// Starts a server on this disk and sees whether what was told before holds.
 async fn check(image: &Image, told: &[Told], cut: usize) {
     let state = tempdir().unwrap();
-    for directory in ["incoming", "queue", "corrupt"] {
+    for directory in ["incoming", "queue", "quarantine", "corrupt"] {
         fs::create_dir_all(state.path().join("spool").join(directory)).unwrap();
     }
     for (path, octets) in image {
@@ -157,8 +173,27 @@ async fn check(image: &Image, told: &[Told], cut: usize) {
                 assert!(!pending.contains(&recipient), "{cut}: {name}: {pending:?}");
             }
             Told::Removing(_) => {}
+            Told::Aside(name, _) if removing(name) => {}
+            // While it is being released it may be in both places, and is never in none.
+            Told::Aside(name, len) => {
+                let queued = spool.load(&id(name)).await;
+                let aside = spool.load_aside(&id(name)).await;
+                assert!(queued.is_ok() || aside.is_ok(), "{cut}: {name}: {queued:?} {aside:?}");
+                for stored in [queued.ok(), aside.ok()].into_iter().flatten() {
+                    assert!(
+                        read(&stored) == content(len) && stored.envelope == quarantined(&id(name)),
+                        "{cut}: {name}"
+                    );
+                }
+            }
+            Told::Released(name) => {
+                assert!(matches!(spool.load_aside(&id(name)).await, Err(QuarantineError::Unknown)), "{cut}: {name}");
+            }
         }
     }
+    let shelf = spool.shelf(None, 10).await.unwrap();
+    assert!(shelf.entries.iter().all(|entry| entry.message.is_ok()), "{cut}: {shelf:?}");
+    assert_eq!(spool.quarantined(), shelf.entries.len() as u64);
     // What was not acknowledged is not there, or whole.
     for name in queued(&spool) {
         spool.load(&id(&name)).await.unwrap_or_else(|error| panic!("{cut}: {name}: {error:?}"));

@@ -1,0 +1,208 @@
+//! What becomes of a message that is in: who gets it, whose copy is kept aside and why, and who is refused after all. All
+//! that is to be kept is durable before the peer is told.
+
+use super::context::Scope;
+use super::envelope::{Fate, Quarantined, Recipient, Transaction};
+use super::facts::Facts;
+use super::session::Session;
+use super::trace;
+use crate::observe::chain;
+use crate::spool::{self, Draft, MessageId, SpoolError};
+use pillarbox_smtp::Refusal;
+use std::sync::Arc;
+
+/// The recipients of a message, by what becomes of them.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    /// Those it is delivered to.
+    pub queue: Vec<spool::Recipient>,
+    /// Those whose copy is kept aside, by the reason.
+    pub aside: Vec<(Arc<Quarantined>, Vec<spool::Recipient>)>,
+    /// For each that the peer named, how it is refused.
+    pub refusals: Vec<Option<Refusal>>,
+    /// The first refusal there was.
+    pub refusal: Option<Refusal>,
+    /// Whether anybody is left for whom the message was taken, be it to deliver nothing.
+    pub anybody: bool,
+    /// Who is refused, for the log.
+    refused: Vec<String>,
+}
+
+impl Shares {
+    /// Divides a message's recipients; `discarded` where all of it leads nowhere.
+    pub(super) fn of(transaction: &Transaction, discarded: bool) -> Shares {
+        let said = transaction.recipients.iter().filter(|recipient| recipient.said.is_some()).count();
+        let mut shares = Shares { refusals: vec![None; said], ..Shares::default() };
+        for recipient in &transaction.recipients {
+            let aside = match &recipient.fate {
+                Fate::Keep => transaction.quarantined.as_ref(),
+                Fate::Quarantine(why) => Some(why),
+                Fate::Discard => {
+                    shares.anybody = true;
+                    continue;
+                }
+                Fate::Drop => continue,
+                Fate::Refuse(refusal) => {
+                    shares.refuse(recipient, refusal);
+                    continue;
+                }
+            };
+            shares.anybody = true;
+            if !discarded && !recipient.nowhere {
+                shares.keep(recipient, aside);
+            }
+        }
+        shares
+    }
+
+    fn refuse(&mut self, recipient: &Recipient, refusal: &Refusal) {
+        self.refusal.get_or_insert_with(|| refusal.clone());
+        self.refused.push(recipient.address.clone());
+        if let Some(place) = recipient.said.and_then(|said| self.refusals.get_mut(said)) {
+            *place = Some(refusal.clone());
+        }
+    }
+
+    fn keep(&mut self, recipient: &Recipient, aside: Option<&Arc<Quarantined>>) {
+        let kept = spool::Recipient {
+            address: recipient.address.clone(),
+            local: recipient.name.local.clone(),
+            domain: recipient.name.domain.clone(),
+            postmaster: recipient.name.postmaster,
+            parameters: recipient.parameters.clone(),
+        };
+        let Some(why) = aside else { return self.queue.push(kept) };
+        match self.aside.iter_mut().find(|(other, _)| other == why) {
+            Some((_, recipients)) => recipients.push(kept),
+            None => self.aside.push((why.clone(), vec![kept])),
+        }
+    }
+}
+
+impl Session {
+    /// Makes all shares durable. The last of them has the message's own id; the others are copies with an id of their own.
+    pub(super) async fn keep(&mut self, draft: Draft, id: &MessageId, shares: Shares) -> Result<(), SpoolError> {
+        let Shares { queue, aside, refused, .. } = shares;
+        // The queue's comes last, because from then on it is delivered.
+        let mut parts: Vec<_> = aside.into_iter().map(|(why, recipients)| (Some(why), recipients)).collect();
+        if !queue.is_empty() {
+            parts.push((None, queue));
+        }
+        // What goes nowhere is not written: nobody would ever read it.
+        let Some((why, recipients)) = parts.pop() else {
+            draft.discard().await;
+            self.note_refused(id, &refused);
+            return Ok(());
+        };
+        let mut copies = Vec::new();
+        for (why, recipients) in parts {
+            match self.copy(&draft, &why, recipients).await {
+                Ok(copy) => copies.push((copy, why)),
+                Err(error) => {
+                    draft.discard().await;
+                    self.take_back(copies).await;
+                    return Err(error);
+                }
+            }
+        }
+        let envelope = self.envelope(id, recipients, why.as_deref());
+        if let Err(error) = draft.commit(envelope).await {
+            self.take_back(copies).await;
+            return Err(error);
+        }
+        copies.push((id.clone(), why));
+        for (copy, why) in copies {
+            if let Some(why) = why {
+                self.note_quarantined(&copy, id, &why);
+            }
+        }
+        self.note_refused(id, &refused);
+        Ok(())
+    }
+
+    async fn copy(
+        &mut self,
+        draft: &Draft,
+        why: &Option<Arc<Quarantined>>,
+        recipients: Vec<spool::Recipient>,
+    ) -> Result<MessageId, SpoolError> {
+        let id = self.next_id().ok_or_else(|| SpoolError::from(std::io::Error::other("no id is left")))?;
+        let copy = draft.rewritten(id.clone(), &[], 0).await?;
+        copy.commit(self.envelope(&id, recipients, why.as_deref())).await?;
+        Ok(id)
+    }
+
+    /// The message is not taken, so its client keeps it, copies and all.
+    async fn take_back(&self, copies: Vec<(MessageId, Option<Arc<Quarantined>>)>) {
+        for (id, _) in copies {
+            if let Err(error) = self.service.spool.delete(&id).await {
+                let (session, id, error) = (&*self.facts.id, id.as_str(), &*chain(&error));
+                tracing::warn!(session, id, error, "copy of a refused message is left in quarantine");
+            }
+        }
+    }
+
+    fn envelope(
+        &self,
+        id: &MessageId,
+        recipients: Vec<spool::Recipient>,
+        quarantined: Option<&Quarantined>,
+    ) -> spool::Envelope {
+        let facts: &Facts = &self.facts;
+        let scope = |scope| facts.context.entries(scope).map(|(name, value)| (name.into(), value.into())).collect();
+        let (sender, parameters) =
+            facts.transaction.as_ref().map(|it| (it.sender.clone(), it.parameters.clone())).unwrap_or_default();
+        spool::Envelope {
+            id: id.clone(),
+            session: facts.id.to_string(),
+            received: trace::now_ms(),
+            listener: facts.listener.to_string(),
+            hostname: self.post.hostname.to_string(),
+            peer: facts.peer.address.map(|ip| ip.to_string()).unwrap_or_default(),
+            client: facts.client_address(),
+            helo: facts.client.helo.clone(),
+            protocol: trace::with_type(facts),
+            sender,
+            parameters,
+            recipients,
+            connection: scope(Scope::Connection),
+            message: scope(Scope::Message),
+            quarantined: quarantined.map(|why| spool::Quarantined {
+                extension: why.extension.to_string(),
+                reason: why.reason.clone(),
+                hook: why.hook.to_owned(),
+            }),
+        }
+    }
+
+    fn note_quarantined(&self, id: &MessageId, message: &MessageId, why: &Quarantined) {
+        tracing::info!(
+            session = &*self.facts.id,
+            id = id.as_str(),
+            original = message.as_str(),
+            extension = &*why.extension,
+            hook = why.hook,
+            reason = &*why.reason,
+            client = &*self.facts.client_address(),
+            "message quarantined"
+        );
+    }
+
+    /// SMTP has no reply for one recipient of many once the message is in: the log alone knows who did not get it.
+    fn note_refused(&self, id: &MessageId, refused: &[String]) {
+        for recipient in refused {
+            self.service.counters.recipient_refused();
+            let (session, id, client) = (&*self.facts.id, id.as_str(), &*self.facts.client_address());
+            match self.facts.lmtp {
+                true => tracing::info!(session, id, recipient = &**recipient, client, "recipient refused"),
+                false => tracing::warn!(
+                    session,
+                    id,
+                    recipient = &**recipient,
+                    client,
+                    "recipient refused, its sender is not told"
+                ),
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A component that changes envelope and message as its settings say, so that a test sees what comes of it.
+//!
+//! Under a hook's name stands a list of steps: `sender S`, `add A`, `drop A`, `rewrite A B`, `refuse A CODE`, `insert NAME
+//! NTH VALUE`, `replace NAME NTH VALUE`, `remove NAME NTH`, `see` (what it reads of envelope and header), `trap`, and last
+//! a verdict. A step that begins with `for A` is taken at `recipient` for that address alone. How each went is logged.
+#![allow(clippy::panic, reason = "one of the steps is a panic")]
+
+use pillarbox_sdk::{
+    Accepted, Data, Decision, Error, Extension, Mail, Message, Parameter, Recipient, Reply, envelope_read,
+    envelope_write, info, message_read, message_write, settings,
+};
+
+#[derive(Debug)]
+struct Scripted;
+
+impl Extension for Scripted {
+    fn init() -> Result<Self, String> {
+        settings::only(&["mail", "recipient", "data", "message"])?;
+        Ok(Self)
+    }
+}
+
+impl Mail for Scripted {
+    fn mail(&mut self, sender: &str, _parameters: &[Parameter]) -> Decision {
+        play("mail", sender)
+    }
+}
+
+impl Recipient for Scripted {
+    fn recipient(&mut self, address: &str, _parameters: &[Parameter]) -> Decision {
+        play("recipient", address)
+    }
+}
+
+impl Data for Scripted {
+    fn data(&mut self) -> Decision {
+        play("data", "")
+    }
+}
+
+impl Message for Scripted {
+    fn message(&mut self) -> Decision {
+        play("message", "")
+    }
+}
+
+impl Accepted for Scripted {
+    fn accepted(&mut self, _id: &str) {
+        info!("accepted for {}", envelope_read::recipients().unwrap_or_default().join(" "));
+    }
+}
+
+pillarbox_sdk::export!(Scripted: mail, recipient, data, message, accepted);
+
+fn play(hook: &str, address: &str) -> Decision {
+    info!("asked at {hook} {address}");
+    for step in settings::texts(hook).ok().flatten().unwrap_or_default() {
+        let step = match step.strip_prefix("for ").and_then(|rest| rest.split_once(' ')) {
+            Some((whose, _)) if whose != address => continue,
+            Some((_, step)) => step.to_owned(),
+            None => step,
+        };
+        let mut words = step.splitn(4, ' ');
+        let mut word = || words.next().unwrap_or_default();
+        let (what, a, b, rest) = (word(), word(), word(), word());
+        let nth = b.parse().unwrap_or_default();
+        let went = match what {
+            "sender" => envelope_write::set_sender(a),
+            "add" => envelope_write::add_recipient(a),
+            "drop" => envelope_write::drop_recipient(a),
+            "rewrite" => envelope_write::rewrite_recipient(a, b),
+            "refuse" => envelope_write::refuse_recipient(a, &reply(b)),
+            "insert" => message_write::insert_header(a, nth, rest),
+            "replace" => message_write::replace_header(a, nth, rest),
+            "remove" => message_write::remove_header(a, nth),
+            "see" => see(),
+            "trap" => panic!("on purpose"),
+            "accept" => return Decision::accept(),
+            "tempfail" => return Decision::tempfail(None),
+            "reject" => return Decision::reject(None),
+            "discard" => return Decision::discard(),
+            "quarantine" => return Decision::quarantine(format!("{a} {b} {rest}").trim()),
+            _ => return Decision::tempfail(Reply::new(450, "4.3.5", "no such step")),
+        };
+        match went {
+            Ok(()) => info!("{hook}: {step}: ok"),
+            Err(error) => info!("{hook}: {step}: {}", error.describe()),
+        }
+    }
+    Decision::next()
+}
+
+fn reply(code: &str) -> Reply {
+    Reply { code: code.parse().unwrap_or_default(), enhanced: None, text: vec!["not for you".to_owned()] }
+}
+
+fn see() -> Result<(), Error> {
+    let sender = envelope_read::sender()?.unwrap_or_default();
+    info!("sees {sender} to {}", envelope_read::recipients()?.join(" "));
+    if let Ok(size) = message_read::size() {
+        let names: Vec<String> = message_read::headers()?.into_iter().map(|header| header.name).collect();
+        info!("sees {size} octets with {}", names.join(" "));
+    }
+    Ok(())
+}

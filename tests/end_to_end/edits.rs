@@ -1,0 +1,221 @@
+//! What extensions change of envelope and message, and what is kept, delivered and said for it.
+
+use crate::configs;
+use pillarbox_tests::{Client, Server, Site, guest};
+
+/// A server whose extensions play these scripts, each with further lines of its entry and its settings.
+fn start(listener: &str, scripts: &[(&str, &str)]) -> Server {
+    let mut config = String::new();
+    for (number, (entry, _)) in scripts.iter().enumerate() {
+        config.push_str(&format!(
+            "[[listener.edge.extension]]\nuse = \"e{number}\"\n\
+             grant.envelope-read = true\ngrant.envelope-write = true\ngrant.message-read = true\n\
+             grant.message-write = [\"x-*\", \"subject\"]\n\
+             verdict = [\"accept\", \"tempfail\", \"reject\", \"discard\", \"quarantine\"]\n{entry}\n"
+        ));
+    }
+    for (number, (_, settings)) in scripts.iter().enumerate() {
+        let component = guest("scripted");
+        config.push_str(&format!(
+            "[extension.e{number}]\ncomponent = {component:?}\nlimits.wall = \"30s\"\nlimits.cpu = \"10s\"\n\
+             [extension.e{number}.settings]\n{settings}\n"
+        ));
+    }
+    Site::new(&configs::maildirs(&format!("{listener}\n{config}"))).start()
+}
+
+fn said(server: &Server, text: &str) {
+    server.log().wait_for(text, |event| event.field("text").contains(text));
+}
+
+const CONTENT: &str = "Subject: one\r\nX-Tag: a\r\n\tb\r\nX-TAG: c\r\n\r\ntext\r\n.dots\r\n";
+
+/// The delivered file without what the server puts before it, with line ends as they came.
+#[track_caller]
+fn delivered(server: &Server, local: &str) -> String {
+    let maildir = server.maildir(&format!("mail/example.test/{local}"));
+    pillarbox_tests::until("the message is delivered", || !maildir.messages().is_empty());
+    String::from_utf8(maildir.content()).unwrap().replace('\n', "\r\n")
+}
+
+fn greeted(server: &Server) -> Client {
+    let mut client = server.client("edge");
+    client.hello();
+    client
+}
+
+#[test]
+fn header_fields_change_and_the_rest_stays() {
+    for (script, expected) in [
+        (
+            r#"message = ["insert X-New 0 value", "see"]"#,
+            "X-New: value\r\nSubject: one\r\nX-Tag: a\r\n\tb\r\nX-TAG: c\r\n\r\ntext\r\n.dots\r\n",
+        ),
+        (
+            r#"message = ["replace x-tag 1 d", "remove Subject 0", "insert X-Tag 1 between"]"#,
+            "X-Tag: a\r\n\tb\r\nX-Tag: between\r\nX-TAG: d\r\n\r\ntext\r\n.dots\r\n",
+        ),
+        // Outside the grant, not there, malformed: errors are values, and nothing happens.
+        (r#"message = ["insert From 0 x", "remove X-Tag 2", "insert X: 0 x", "insert X-A 0 ä"]"#, CONTENT),
+        (r#"data = ["insert X-A 0 x"]"#, CONTENT),
+    ] {
+        let server = start("", &[("", script), ("", r#"message = ["see"]"#)]);
+        let mut client = greeted(&server);
+        client.deliver("a@client.test", &["b@example.test"], CONTENT);
+        assert_eq!(delivered(&server, "b"), expected, "{script}");
+        // Whoever is asked next sees what will be kept.
+        said(&server, &format!("sees {} octets", expected.len()));
+    }
+}
+
+#[test]
+fn a_large_message_is_written_anew() {
+    let server = start("", &[("", r#"message = ["insert X-New 0 value"]"#)]);
+    let body: String = (0..20_000).map(|line| format!("line {line} of a long text\r\n")).collect();
+    let content = format!("Subject: one\r\n\r\n{body}");
+    greeted(&server).deliver("a@client.test", &["b@example.test"], &content);
+    assert!(delivered(&server, "b") == format!("X-New: value\r\n{content}"));
+}
+
+#[test]
+fn what_fails_changes_nothing() {
+    for (on_failure, taken) in [("skip", true), ("tempfail", false)] {
+        let script = r#"message = ["insert X-New 0 value", "drop b@example.test", "trap"]"#;
+        let server = start("", &[("", script)]);
+        let config = String::from_utf8(server.site().read("pillarbox.toml")).unwrap();
+        server
+            .reconfigure(&config.replace("limits.cpu", &format!("on-failure = \"{on_failure}\"\nlimits.cpu")))
+            .exits(0);
+        let mut client = greeted(&server);
+        match taken {
+            true => {
+                client.deliver("a@client.test", &["b@example.test"], CONTENT);
+                assert_eq!(delivered(&server, "b"), CONTENT);
+            }
+            false => {
+                client.begin("a@client.test", &["b@example.test"]);
+                client.expect("DATA", "354 *");
+                client.content(CONTENT);
+                client.expect_reply("451 *");
+            }
+        }
+    }
+}
+
+#[test]
+fn recipients_are_added_dropped_and_rewritten() {
+    let script = r#"mail = ["sender bounces@example.test"]
+        recipient = ["for b@example.test rewrite b@example.test c@example.test", "for d@example.test drop d@example.test"]
+        data = ["add e@example.test", "add e@example.test", "add x@elsewhere.test", "add nonsense", "drop z@example.test"]
+        message = ["rewrite f@example.test e@example.test", "see"]"#;
+    let server = start("", &[("", script)]);
+    let recipients = ["b@example.test", "d@example.test", "f@example.test"];
+    greeted(&server).deliver("a@client.test", &recipients, CONTENT);
+    server.log().count(2, "delivered");
+    said(&server, "sees bounces@example.test to c@example.test e@example.test");
+    for (step, why) in [
+        ("add x@elsewhere.test", "nothing lets this session send there"),
+        ("add nonsense", "the address is malformed"),
+        ("drop z@example.test", "`z@example.test` is no recipient"),
+    ] {
+        server.log().wait_for(step, |event| event.field("text").contains(step) && event.field("text").contains(why));
+    }
+    for local in ["c", "e"] {
+        assert_eq!(server.maildir(&format!("mail/example.test/{local}")).messages().len(), 1, "{local}");
+    }
+    for local in ["b", "d", "f"] {
+        assert!(server.maildir(&format!("mail/example.test/{local}")).messages().is_empty(), "{local}");
+    }
+    let message = String::from_utf8(server.maildir("mail/example.test/c").only()).unwrap();
+    assert!(message.starts_with("Return-Path: <bounces@example.test>\n"), "{message}");
+}
+
+#[test]
+fn refused_recipients_hear_it_where_there_is_a_reply() {
+    let script = r#"recipient = ["for c@example.test refuse c@example.test 553"]
+        message = ["refuse b@example.test 554"]"#;
+    let server = start("", &[("", script)]);
+    let mut client = greeted(&server);
+    client.expect("MAIL FROM:<a@client.test>", "250 *");
+    client.expect("RCPT TO:<b@example.test>", "250 *");
+    client.expect("RCPT TO:<c@example.test>", "553 *");
+    client.expect("DATA", "354 *");
+    client.content(CONTENT);
+    client.expect_reply("554 not for you");
+    client.deliver("a@client.test", &["b@example.test", "d@example.test"], CONTENT);
+    assert_eq!(delivered(&server, "d"), CONTENT);
+    server.log().event("recipient refused, its sender is not told", &[("recipient", "b@example.test")]);
+    assert!(server.maildir("mail/example.test/b").messages().is_empty());
+
+    let server = start("protocol = \"lmtp\"", &[("", script)]);
+    let mut client = server.client("edge");
+    client.expect("LHLO client.example.test", "250 *");
+    client.expect("MAIL FROM:<a@client.test>", "250 *");
+    client.expect("RCPT TO:<b@example.test>", "250 *");
+    client.expect("RCPT TO:<d@example.test>", "250 *");
+    client.expect("DATA", "354 *");
+    client.content(CONTENT);
+    client.expect_reply("554 not for you");
+    client.expect_reply("250 2.1.5 <d@example.test> OK *");
+    client.expect("NOOP", "250 *");
+}
+
+#[test]
+fn a_message_is_kept_aside_until_it_is_released() {
+    let server = start("", &[("", r#"message = ["quarantine looks like bait"]"#)]);
+    let id = greeted(&server).deliver("a@client.test", &["b@example.test"], CONTENT);
+    server.log().event("message quarantined", &[("id", &id), ("reason", "looks like bait"), ("hook", "message")]);
+    assert_eq!(server.status()["quarantined"], 1);
+    let list = server.order(&["quarantine", "list"]);
+    list.exits(0).says("looks like bait").says(&id);
+    let raw = server.order(&["quarantine", "show", "--raw", &id]);
+    assert!(raw.exits(0).stdout.ends_with(CONTENT));
+    server.order(&["quarantine", "release", "../queue/x"]).exits(65);
+    server.order(&["quarantine", "release", &id]).exits(0);
+    assert_eq!(delivered(&server, "b"), CONTENT);
+    server.order(&["quarantine", "delete", &id]).exits(65);
+    assert_eq!(server.status()["quarantined"], 0);
+}
+
+/// Two tenants and an address of neither.
+#[test]
+fn a_tenant_decides_about_its_own_recipients() {
+    let tenant = r#"recipients = ["b@example.test", "c@example.test"]"#;
+    let scripts = [
+        (r#"message = ["discard"]"#, vec!["d"]),
+        (r#"message = ["quarantine bait"]"#, vec!["d"]),
+        (r#"message = ["reject"]"#, vec!["d"]),
+        (
+            r#"data = ["drop c@example.test", "drop d@example.test", "add e@example.test", "sender x@example.test"]"#,
+            vec!["b", "d"],
+        ),
+        (r#"message = ["insert X-A 0 b"]"#, vec!["b", "c", "d"]),
+    ];
+    for (script, expected) in scripts {
+        let server = start("", &[(tenant, script)]);
+        let recipients = ["b@example.test", "c@example.test", "d@example.test"];
+        greeted(&server).deliver("a@client.test", &recipients, CONTENT);
+        server.log().count(expected.len(), "delivered");
+        for local in ["b", "c", "d", "e"] {
+            let messages = server.maildir(&format!("mail/example.test/{local}")).messages();
+            assert_eq!(messages.len(), usize::from(expected.contains(&local)), "{script}: {local}");
+        }
+        assert_eq!(delivered(&server, "d"), CONTENT, "{script}");
+        let aside = u64::from(script.contains("quarantine"));
+        assert_eq!(server.status()["quarantined"], aside, "{script}");
+        // Where nobody is theirs, they are not asked.
+        greeted(&server).deliver("a@client.test", &["z@example.test"], CONTENT);
+    }
+    let server = start("", &[(tenant, r#"message = ["tempfail"]"#)]);
+    let mut client = greeted(&server);
+    client.begin("a@client.test", &["b@example.test", "d@example.test"]);
+    client.expect("DATA", "354 *");
+    client.content(CONTENT);
+    client.expect_reply("451 4.7.1 *");
+    let server = start("", &[(tenant, r#"message = ["reject"]"#)]);
+    let mut client = greeted(&server);
+    client.begin("a@client.test", &["b@example.test"]);
+    client.expect("DATA", "354 *");
+    client.content(CONTENT);
+    client.expect_reply("550 5.7.1 *");
+}

@@ -2,6 +2,10 @@
 //!
 //! It parses and explains, and carries nothing out.
 
+mod quarantine;
+
+pub use quarantine::QuarantineCommand;
+
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -88,54 +92,6 @@ pub enum Command {
         /// One component, under its limits
         #[arg(long)]
         worker: bool,
-    },
-}
-
-/// What can be done with messages in quarantine.
-#[derive(Debug, Subcommand)]
-pub enum QuarantineCommand {
-    /// Show what is in quarantine, and why
-    List {
-        /// Print one JSON object instead of text
-        #[arg(long)]
-        json: bool,
-        /// Which server.
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-
-    /// Show a message that is in quarantine
-    ///
-    /// Its envelope and its text, with all that a terminal would obey made visible.
-    Show {
-        /// The message's id
-        id: String,
-        /// Print the message alone, octet for octet
-        #[arg(long)]
-        raw: bool,
-        /// Which server.
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-
-    /// Deliver messages that are in quarantine
-    Release {
-        /// The messages' ids
-        #[arg(required = true)]
-        ids: Vec<String>,
-        /// Which server.
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-
-    /// Remove messages that are in quarantine, for good
-    Delete {
-        /// The messages' ids
-        #[arg(required = true)]
-        ids: Vec<String>,
-        /// Which server.
-        #[command(flatten)]
-        server: ServerArgs,
     },
 }
 

@@ -4,9 +4,10 @@
 //! Closed, every call is made. So many failures within a time open it. When its pause is over one call is made, the probe,
 //! and decides: it closes, or stays open for twice as long. It does not know what a call is, nor the clock.
 
-use crate::config;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use super::load::Digest;
+use crate::config::{self, Use};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -214,6 +215,30 @@ impl Machine {
         if let State::Probing { since } = self.state {
             self.state = State::Open { until: since };
         }
+    }
+}
+
+/// The breakers there are, by all that an extension is on a listener: one that stays what it was keeps its breaker over a
+/// reload, and with anything changed it begins anew.
+#[derive(Debug, Default)]
+pub struct Breakers(Mutex<BTreeMap<String, Weak<Breaker>>>);
+
+impl Breakers {
+    /// The breaker of this extension on this listener.
+    pub fn find(&self, digest: Digest, extension: &config::Extension, entry: &Use, listener: &str) -> Arc<Breaker> {
+        // Debug text of plain data: equal exactly when the values are.
+        let set = (&extension.settings, extension.limits, extension.breaker);
+        let granted = (&entry.grant, entry.verdicts, entry.limits);
+        let key = format!("{:?}", (&extension.name, listener, digest, set, granted));
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What no generation has any more goes.
+        known.retain(|_, breaker| breaker.strong_count() > 0);
+        let kept = known.get(&key).and_then(Weak::upgrade);
+        kept.unwrap_or_else(|| {
+            let breaker = Breaker::new(extension.breaker);
+            known.insert(key, Arc::downgrade(&breaker));
+            breaker
+        })
     }
 }
 

@@ -22,7 +22,7 @@ pub enum Change {
     /// Nothing and nobody can authenticate it.
     Forbid,
     /// The envelope is otherwise.
-    Envelope(Edit),
+    Envelope(Box<Edit>),
     /// The message has this header.
     Header(Arc<Header>),
 }

@@ -195,7 +195,7 @@ impl Facts {
                 Change::Identity(identity) => identities.push(identity),
                 Change::Envelope(edit) => {
                     if let Some(transaction) = &mut self.transaction {
-                        transaction.apply(edit);
+                        transaction.apply(*edit);
                     }
                 }
                 Change::Header(header) => self.message = self.message.as_ref().map(|message| message.with(header)),

@@ -69,7 +69,7 @@ impl Header {
     }
 
     /// How many those are.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.lines.iter().map(|lines| lines.octets.len() as u64).sum::<u64>() + self.end.len() as u64
     }
 
@@ -169,10 +169,10 @@ fn field_name(line: &[u8]) -> Option<String> {
 fn folded(name: &str, value: &str) -> Vec<u8> {
     let mut octets = format!("{name}:").into_bytes();
     let mut line = octets.len();
-    let mut words = value.split_inclusive([' ', '\t']).peekable();
+    let words = value.split_inclusive([' ', '\t']);
     // A blank begins the next line, so each piece takes those before it along.
     let mut blank = String::from(" ");
-    while let Some(word) = words.next() {
+    for word in words {
         let text = word.trim_end_matches([' ', '\t']);
         let after = word.get(text.len()..).unwrap_or_default();
         if text.is_empty() {
@@ -212,7 +212,7 @@ mod tests {
         let header = Header::parse(MESSAGE.as_bytes());
         let fields: Vec<_> = header.fields().collect();
         assert_eq!(fields, [("Subject", &b"one"[..]), ("X-Tag", b"a\r\n\tb"), ("subject", b"two")]);
-        assert_eq!((header.octets(), header.len()), (MESSAGE.as_bytes().to_vec(), MESSAGE.len() as u64));
+        assert_eq!((header.octets(), header.size()), (MESSAGE.as_bytes().to_vec(), MESSAGE.len() as u64));
         assert_eq!(header.count(), 4);
     }
 

@@ -137,8 +137,11 @@ const FAULTS: [Fault<'static>; 14] = [
     Fault { act: "answer-from-nowhere", kind: "answer", answer: Some("-16"), ..PLAIN },
 ];
 
+/// Words of 32 bits, and where they stand in memory.
+type Words = [(u32, &'static [u32])];
+
 /// Answers of hooks that decide: what they are counted as, and words in memory at their places. The decision is at 2048.
-const ANSWERS: [(&str, &str, &[(u32, &[u32])]); 4] = [
+const ANSWERS: [(&str, &str, &Words); 4] = [
     ("no-such-verdict", "answer", &[(2048, &[255])]),
     // Four octets that are no text.
     ("text-of-no-text", "answer", &[(2048, &rejection(2304, 1)), (2304, &[2560, 4]), (2560, &[0x80c0_feff])]),

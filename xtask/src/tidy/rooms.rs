@@ -11,7 +11,7 @@ const STEPS: [&[&str]; 4] = [
 ];
 
 /// Above them: these, and the files that lie directly in `host/src`. They name every room, and no room names them.
-const TOP: [&str; 1] = ["run"];
+const TOP: [&str; 2] = ["cli", "run"];
 
 /// The only room that names the engine.
 const ENGINE: (&str, &str) = ("wasmtime", "extension");

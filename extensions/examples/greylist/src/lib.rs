@@ -104,7 +104,7 @@ impl Greylist {
 fn exempt(client: &str) -> Result<bool, Error> {
     match table::lookup(EXEMPT, client) {
         Ok(value) => Ok(value.is_some()),
-        Err(Error::Denied) => Ok(false),
+        Err(Error::Denied(_)) => Ok(false),
         Err(why) => Err(why),
     }
 }

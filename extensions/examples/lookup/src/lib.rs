@@ -45,7 +45,7 @@ impl Connect for Lookup {
             match list::lists(client, list) {
                 Ok(true) => {
                     count("listed", list);
-                    return Decision::reject(Reply::new(554, "5.7.1", &format!("{client} is listed by {list}")));
+                    return Decision::reject(Reply::new(554, "5.7.1", format!("{client} is listed by {list}")));
                 }
                 Ok(false) => {}
                 Err(error) => unanswered(list, &error),

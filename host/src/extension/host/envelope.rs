@@ -24,7 +24,7 @@ impl State {
     /// The envelope as it will be when this call returns.
     fn with_staged<'a>(&self, transaction: &'a Transaction) -> Cow<'a, Transaction> {
         let edits = self.staged.iter().filter_map(|change| match change {
-            Change::Envelope(edit) => Some(edit),
+            Change::Envelope(edit) => Some(&**edit),
             _ => None,
         });
         let mut seen = Cow::Borrowed(transaction);
@@ -78,7 +78,7 @@ impl State {
             "" => String::new(),
             _ => mailbox(sender, transaction.smtputf8)?.to_string(),
         };
-        self.staged.push(Change::Envelope(Edit::Sender(sender)));
+        self.staged.push(Change::Envelope(Box::new(Edit::Sender(sender))));
         Ok(())
     }
 
@@ -92,21 +92,21 @@ impl State {
         if !transaction.has(&recipient.name) && limit != 0 && present >= limit {
             return Err(Error::Limit(format!("recipients: {limit}")));
         }
-        self.staged.push(Change::Envelope(Edit::Add(recipient)));
+        self.staged.push(Change::Envelope(Box::new(Edit::Add(recipient))));
         Ok(())
     }
 
     async fn stage_rewriting(&mut self, address: &str, by: &str) -> Result<(), Error> {
         let (transaction, name) = self.present(address)?;
         let by = self.admitted(&transaction, by).await?;
-        self.staged.push(Change::Envelope(Edit::Rewrite(name, by)));
+        self.staged.push(Change::Envelope(Box::new(Edit::Rewrite(name, by))));
         Ok(())
     }
 
     fn stage_refusal(&mut self, address: &str, reply: Reply) -> Result<(), Error> {
         let (_, name) = self.present(address)?;
         let refusal = verdict::recipient_refusal(reply).map_err(|failure| Error::Invalid(failure.to_string()))?;
-        self.staged.push(Change::Envelope(Edit::Refuse(name, refusal)));
+        self.staged.push(Change::Envelope(Box::new(Edit::Refuse(name, refusal))));
         Ok(())
     }
 }
@@ -155,7 +155,7 @@ impl envelope_write::Host for State {
     async fn drop_recipient(&mut self, address: String) -> wasmtime::Result<Result<(), Error>> {
         self.cross(address.len())?;
         self.spend(Spending::Edit)?;
-        Ok(self.present(&address).map(|(_, name)| self.staged.push(Change::Envelope(Edit::Drop(name)))))
+        Ok(self.present(&address).map(|(_, name)| self.staged.push(Change::Envelope(Box::new(Edit::Drop(name))))))
     }
 
     async fn rewrite_recipient(&mut self, address: String, by: String) -> wasmtime::Result<Result<(), Error>> {

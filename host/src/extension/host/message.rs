@@ -48,7 +48,7 @@ impl message_read::Host for State {
     async fn body_offset(&mut self) -> wasmtime::Result<Result<u64, Error>> {
         self.cross(8)?;
         Ok(match self.message() {
-            Ok(message) => message.header().await.map(|header| header.len()).map_err(Error::from),
+            Ok(message) => message.header().await.map(|header| header.size()).map_err(Error::from),
             Err(error) => Err(error),
         })
     }
@@ -127,7 +127,7 @@ impl State {
         let edited = edited.map_err(|error| Error::Invalid(error.to_string()))?;
         if let Some(limits) = transaction.admission.limits(&facts) {
             let within = |count: u64, limit: u64| limit == 0 || count <= limit;
-            if !within(edited.len(), limits.header_size) {
+            if !within(edited.size(), limits.header_size) {
                 return Err(Error::Limit(format!("header-size: {} octets", limits.header_size)));
             }
             if !within(edited.count(), limits.header_lines.into()) {

@@ -263,8 +263,11 @@ const CALLS: &[(&str, Draw)] = &[
     ("declare.keyword", |_, _| ("XNEW".to_owned(), true)),
 ];
 
+/// Whether these rights cover something.
+type Right = fn(&Rights) -> bool;
+
 /// What is worth knowing of a session, and the right to it.
-const SECRETS: [(&str, fn(&Rights) -> bool); 6] = [
+const SECRETS: [(&str, Right); 6] = [
     ("203.0.113.77", |rights| rights.session.named("client")),
     ("canary.helo.example", |rights| rights.session.named("client")),
     ("198.51.100.88", |rights| rights.session.named("destination")),

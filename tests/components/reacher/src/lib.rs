@@ -99,7 +99,7 @@ fn labels(pairs: Option<&[&str]>) -> Vec<Entry> {
 fn said<T: Debug>(result: Result<T, Error>) -> String {
     match result {
         Ok(value) => printable(&format!("ok {value:?}")),
-        Err(Error::Denied) => "denied".to_owned(),
+        Err(Error::Denied(_)) => "denied".to_owned(),
         Err(Error::Invalid(text)) => printable(&format!("invalid: {text}")),
         Err(Error::Limit(text)) => printable(&format!("limit: {text}")),
         Err(Error::Unavailable(text)) => printable(&format!("unavailable: {text}")),

@@ -105,7 +105,9 @@ fn compile(
         None => {
             let wrong = |fault: Fault| LoadError::Compile(fault.words(&terms.limits));
             let code = workshop.compile(octets, terms.limits, meanwhile).map_err(wrong)?;
-            let component = code.load(engine).map_err(|error| LoadError::Compile(error.to_string()))?;
+            // What no instance could ever have is seen only here: the compiler knows no pool.
+            let unfit = |error: wasmtime::Error| LoadError::Compile(format!("the component does not fit: {error:#}"));
+            let component = code.load(engine).map_err(unfit)?;
             if let (Some(cache), Some((_, Access::Write))) = (&cache, &terms.cache)
                 && let Err(error) = cache.keep(key, &code)
             {

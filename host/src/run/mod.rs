@@ -197,6 +197,7 @@ impl Server {
             started: Instant::now(),
         });
         server.publish(prepared).await?;
+        server.retain();
         Ok(server)
     }
 

@@ -61,6 +61,7 @@ const FAULTS: [Fault<'static>; 14] = [
     Fault {
         // At once all there is; then by the thousand until there is no more.
         act: "grow-table",
+        kind: "tables",
         body: "(if (i32.ne (table.grow $t (ref.null func) (i32.const -1)) (i32.const -1)) (then (loop (br 0))))
                (loop (br_if 0 (i32.ne (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1))))
                unreachable",

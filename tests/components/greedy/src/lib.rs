@@ -1,4 +1,4 @@
-//! A component that asks for capabilities this version does not serve, to be loaded without them: its verb says what
+//! A component that asks for more than it is given, to be loaded without: its verb says what
 //! became of each.
 
 use std::fmt::Debug;

@@ -18,6 +18,10 @@ const LINGER: u32 = 100;
 const MEMORY: usize = 4 << 30;
 /// The core modules an instance of a component may be made of.
 const CORE_INSTANCES: u32 = 200;
+/// The memories it may have. Compilers make one.
+const MEMORIES: u32 = 2;
+/// The tables it may have. One in Python has two.
+const TABLES: u32 = 16;
 
 /// The engine with its ticker.
 #[derive(Clone, Debug)]
@@ -136,13 +140,14 @@ fn config(pool: Option<Instances>) -> Config {
         // A component is a few core modules: the code, and what lifts and lowers its arguments. One in Python is some forty:
         // the interpreter and its libraries. The pool only counts them, so that there is no need to be sparing.
         pooling.total_core_instances(count.saturating_mul(CORE_INSTANCES));
-        pooling.total_memories(count);
-        pooling.total_tables(count.saturating_mul(4));
+        // As many as all of them together may have, so that none takes another's. It is address space, not memory.
+        pooling.total_memories(count.saturating_mul(MEMORIES));
+        pooling.total_tables(count.saturating_mul(TABLES));
         pooling.total_stacks(count);
         pooling.max_memory_size(MEMORY);
         pooling.max_core_instances_per_component(CORE_INSTANCES);
-        pooling.max_memories_per_component(4);
-        pooling.max_tables_per_component(64);
+        pooling.max_memories_per_component(MEMORIES);
+        pooling.max_tables_per_component(TABLES);
         pooling.table_elements(usize::try_from(MOST_TABLE_ELEMENTS).unwrap_or(usize::MAX));
         pooling.max_component_instance_size(4 << 20);
         pooling.max_core_instance_size(4 << 20);

@@ -102,8 +102,12 @@ impl Instance {
     ) -> Result<Instance, Failure> {
         let limits = &linked.limits;
         let loading = declared.is_some();
-        let seat =
-            timeout_at(deadline, rack.seat(linked.initial_memory)).await.map_err(|_| Failure::Room(limits.wall))?;
+        // Who is heard by nobody takes nobody's room, and nobody waits for its own.
+        let seat = match linked.candidate {
+            Some("shadow") if !loading => rack.spare_seat(linked.initial_memory),
+            _ => timeout_at(deadline, rack.seat(linked.initial_memory)).await.ok(),
+        };
+        let seat = seat.ok_or(Failure::Room(limits.wall))?;
         let terms = Terms::new(limits, spent, deadline)?;
         let seat = Arc::new(seat);
         let state = State::new(linked, declared, seat.clone());

@@ -127,6 +127,18 @@ impl Linked {
     }
 }
 
+impl Linked {
+    /// Whether one more line that it brings about may be logged. Where lines are dropped, that is said once a second.
+    pub fn admits_line(&self) -> bool {
+        let (span, extension, listener) = (self.span(), self.name.clone(), self.listener.clone());
+        self.log_rate.admits(move |lines| {
+            let _tagged = span.entered();
+            let (extension, listener) = (&*extension, &*listener);
+            tracing::warn!(extension, listener, lines, "extension logs too fast, lines were dropped");
+        })
+    }
+}
+
 impl fmt::Debug for Linked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Linked").field("name", &self.name).field("listener", &self.listener).finish_non_exhaustive()

@@ -60,6 +60,17 @@ impl Rack {
         }
     }
 
+    /// A seat that is free now, for which nobody has to go.
+    pub fn spare_seat(self: &Arc<Rack>, memory: u64) -> Option<Seat> {
+        let mut state = self.state();
+        let fits = state.memory.saturating_add(memory) <= self.caps.memory;
+        (state.seats < self.caps.count && fits).then(|| {
+            state.seats += 1;
+            state.memory += memory;
+            Seat { rack: self.clone(), memory: memory.into() }
+        })
+    }
+
     /// Puts an instance down until its session needs it again.
     pub fn put(self: &Arc<Rack>, instance: Instance) -> Ticket {
         let mut state = self.state();

@@ -69,7 +69,9 @@ impl Session {
         };
         let (id, size) = (incoming.id.clone(), incoming.len());
         let discarded = ask.envelope().discard;
-        let shares = self.facts.transaction.as_ref().map(|it| Shares::of(it, discarded)).unwrap_or_default();
+        let Some(shares) = self.facts.transaction.as_ref().map(|it| Shares::of(it, discarded)) else {
+            return ask.failed(reply::spool_failed());
+        };
         if let Some(refusal) = shares.refusal.clone().filter(|_| !shares.anybody) {
             self.note_refusal(Phase::Message.name(), &refusal, "policy");
             self.incoming = Some(incoming);

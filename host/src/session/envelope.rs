@@ -54,6 +54,8 @@ pub enum Fate {
     Discard,
     /// It is none any more, and nobody hears of it.
     Drop,
+    /// It was made the same as another, and has that one's copy, or its refusal.
+    Joined,
     /// It is none any more, and the peer hears this where there is a reply for it.
     Refuse(Refusal),
     /// Its copy is kept aside.
@@ -89,7 +91,7 @@ pub enum Edit {
 impl Recipient {
     /// Whether it still is one of the message's.
     pub fn is_there(&self) -> bool {
-        !matches!(self.fate, Fate::Drop | Fate::Refuse(_))
+        !matches!(self.fate, Fate::Drop | Fate::Joined | Fate::Refuse(_))
     }
 }
 
@@ -127,16 +129,17 @@ impl Transaction {
             Edit::Rewrite(name, by) if name.is(&by.name) => {}
             Edit::Rewrite(name, by) => {
                 let mut there = self.has(&by.name);
+                for joined in self.recipients.iter_mut().filter(|it| it.fate == Fate::Joined && it.name.is(&name)) {
+                    joined.name.clone_from(&by.name);
+                }
                 for recipient in self.named(&name) {
                     // Two that become one get one copy.
-                    match std::mem::replace(&mut there, true) {
-                        true => recipient.fate = Fate::Drop,
-                        false => {
-                            recipient.address.clone_from(&by.address);
-                            recipient.name.clone_from(&by.name);
-                            recipient.nowhere = by.nowhere;
-                        }
+                    if std::mem::replace(&mut there, true) {
+                        recipient.fate = Fate::Joined;
                     }
+                    recipient.address.clone_from(&by.address);
+                    recipient.name.clone_from(&by.name);
+                    recipient.nowhere = by.nowhere;
                 }
             }
         }

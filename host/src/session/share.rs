@@ -41,7 +41,7 @@ impl Shares {
                     shares.anybody = true;
                     continue;
                 }
-                Fate::Drop => continue,
+                Fate::Drop | Fate::Joined => continue,
                 Fate::Refuse(refusal) => {
                     shares.refuse(recipient, refusal);
                     continue;
@@ -52,12 +52,24 @@ impl Shares {
                 shares.keep(recipient, aside);
             }
         }
+        for joined in transaction.recipients.iter().filter(|recipient| recipient.fate == Fate::Joined) {
+            let refused = transaction.recipients.iter().find_map(|other| match &other.fate {
+                Fate::Refuse(refusal) if other.name.is(&joined.name) => Some(refusal),
+                _ => None,
+            });
+            let there = transaction.present().any(|other| other.name.is(&joined.name));
+            if let Some(refusal) = refused.filter(|_| !there) {
+                shares.refuse(joined, refusal);
+            }
+        }
         shares
     }
 
     fn refuse(&mut self, recipient: &Recipient, refusal: &Refusal) {
         self.refusal.get_or_insert_with(|| refusal.clone());
-        self.refused.push(recipient.address.clone());
+        if recipient.fate != Fate::Joined {
+            self.refused.push(recipient.address.clone());
+        }
         if let Some(place) = recipient.said.and_then(|said| self.refusals.get_mut(said)) {
             *place = Some(refusal.clone());
         }

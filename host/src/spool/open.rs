@@ -59,6 +59,7 @@ pub(super) fn open(state_dir: &Path, disk: Arc<dyn Disk>) -> Result<Inner, OpenE
     remove_unfinished(&incoming, &*disk).map_err(failed("read", &incoming))?;
     let census = take_census(&queue, &*disk).map_err(failed("read", &queue))?;
     let damaged = count_messages(&corrupt).map_err(failed("read", &corrupt))?;
+    super::quarantine::finish_releases(&queue, &quarantine, &*disk).map_err(failed("read", &quarantine))?;
     let quarantined = count_messages(&quarantine).map_err(failed("read", &quarantine))?;
     let (announcer, arrivals) = Announcer::new(ARRIVALS);
     Ok(Inner {

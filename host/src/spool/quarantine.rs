@@ -4,10 +4,12 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::disk::open_regular;
+use super::disk::{Disk, open_regular};
 use super::scan::{self, Kind};
 use super::stored::{self, LoadError, Stored};
 use super::{Envelope, Inner, MessageId, Spool, blocking};
@@ -142,14 +144,36 @@ fn release(spool: &Inner, id: MessageId) -> Result<(), QuarantineError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(QuarantineError::Unknown),
         linked => linked?,
     }
-    // Counted before it can be delivered, whatever the syncs say: it is in the queue now, and found there.
+    if let Err(error) = spool.queue_sync.sync(&*spool.disk) {
+        // Not released, and so not to be delivered. Where even that fails, the next start finishes it.
+        let _ = spool.disk.remove(&target);
+        return Err(error.into());
+    }
+    // Counted before it can be delivered.
     spool.depth.fetch_add(1, Ordering::Relaxed);
-    let synced = spool.queue_sync.sync(&*spool.disk);
+    let removed = spool.disk.remove(&path);
     spool.announcer.announce(id);
-    synced?;
-    spool.disk.remove(&path)?;
+    removed?;
     spool.quarantined.fetch_sub(1, Ordering::Relaxed);
     spool.quarantine_sync.sync(&*spool.disk)?;
+    Ok(())
+}
+
+/// Finishes releases that a crash broke off: what has its name in the queue, too, is there already.
+pub(super) fn finish_releases(queue: &Path, quarantine: &Path, disk: &dyn Disk) -> io::Result<()> {
+    for entry in fs::read_dir(quarantine)? {
+        let entry = entry?;
+        let Kind::Message(id) = scan::kind(&entry) else { continue };
+        let same = |found: fs::Metadata| {
+            entry.metadata().is_ok_and(|aside| (aside.dev(), aside.ino()) == (found.dev(), found.ino()))
+        };
+        if fs::symlink_metadata(queue.join(id.as_str())).is_ok_and(same)
+            && let Err(error) = disk.remove(&entry.path())
+        {
+            let (id, error) = (id.as_str(), error.to_string());
+            tracing::warn!(id, error, "released message is still listed in quarantine");
+        }
+    }
     Ok(())
 }
 

@@ -15,6 +15,9 @@ pub(super) fn note_outside(linked: &Linked, facts: &Facts, hook: Hook, ruled: &R
     if let Some(verdict) = ruled.outside {
         let _tagged = linked.span().entered();
         linked.counters.denied("verdict");
+        if !linked.admits_line() {
+            return;
+        }
         let (extension, listener) = (&*linked.name, &*linked.listener);
         tracing::warn!(
             session = &*facts.id,
@@ -47,6 +50,8 @@ pub(super) fn note_failure(linked: &Linked, facts: &Facts, hook: Hook, failure: 
     linked.counters.failed(failure.kind());
     let (panic, frames) = match failure {
         Failure::Breaker => return,
+        // What opens no breaker is bounded here.
+        other if !other.is_its_own() && !linked.admits_line() => return,
         Failure::Trap { panic, frames, .. } => (panic.as_ref(), Some(frames).filter(|frames| !frames.is_empty())),
         _ => (None, None),
     };
@@ -74,6 +79,7 @@ pub(super) fn note_pass(linked: &Linked, pass: Pass, failure: Option<&Failure>) 
         // It says nothing of the extension.
         Some(_) => None,
     };
+    let _tagged = linked.span().entered();
     let (extension, listener) = (&*linked.name, &*linked.listener);
     match change {
         None => {}

@@ -214,20 +214,23 @@ impl Guests {
                     let _identities = settlement.apply(self, index, facts, stage(hook));
                     delay += ruled.delay;
                     note_outside(&entry.linked, facts, hook, &ruled);
-                    ruled.verdict
+                    share::narrowed(&entry.linked, facts, hook, ruled.verdict)
                 }
+                // A failure is nobody's verdict on some recipients: it holds for the message as a whole.
                 Err(failure) => failed(&entry.linked, facts, hook, &failure),
             };
-            match share::narrowed(&entry.linked, facts, hook, verdict) {
+            match verdict {
                 Verdict::Next => {}
                 Verdict::Accept => break,
                 Verdict::Discard => {
                     outcome = policy::Outcome::Discard;
                     break;
                 }
+                // The others are asked all the same: one that refuses the message, or drops it, has the last word.
                 Verdict::Quarantine(reason) => {
-                    outcome = policy::Outcome::Quarantine { extension: entry.linked.name.clone(), reason };
-                    break;
+                    if matches!(outcome, policy::Outcome::Pass) {
+                        outcome = policy::Outcome::Quarantine { extension: entry.linked.name.clone(), reason };
+                    }
                 }
                 Verdict::Refuse(refusal) => {
                     outcome = policy::Outcome::Refuse(refusal);

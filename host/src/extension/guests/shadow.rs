@@ -93,6 +93,7 @@ impl Shadow {
     /// Compares what it said with what the extension did.
     pub(super) fn compare(&self, active: String, said: Option<Said>, hook: Hook, facts: &Facts) {
         let linked = &self.entry.linked;
+        let _tagged = linked.span().entered();
         let (session, extension, listener) = (&*facts.id, &*linked.name, &*linked.listener);
         let candidate = match said {
             None => return,

@@ -17,6 +17,7 @@ impl context_read::Host for State {
         }
         let value = self.session().map(|facts| match self.staged(scope, &name) {
             Some(staged) => staged,
+            None if self.is_anothers(&name) => None,
             None => facts.context.value(scope, &name).map(str::to_owned),
         });
         let octets = value.as_ref().map_or(0, |value| value.as_ref().map_or(0, String::len));
@@ -93,6 +94,11 @@ impl State {
         })
     }
 
+    /// The names of the last recipient are for those who may see every recipient.
+    fn is_anothers(&self, name: &str) -> bool {
+        name.starts_with("rcptto_") && !self.linked.tenant.is_everybody()
+    }
+
     fn seen(&self, context: &context::Context, scope: context::Scope) -> Vec<Entry> {
         let mut seen: BTreeMap<&str, &str> = context.entries(scope).collect();
         for change in &self.staged {
@@ -102,7 +108,7 @@ impl State {
                 _ => None,
             };
         }
-        seen.retain(|name, _| self.linked.grant.reads(scope, name));
+        seen.retain(|name, _| self.linked.grant.reads(scope, name) && !self.is_anothers(name));
         seen.into_iter().map(|(name, value)| Entry { name: name.to_owned(), value: value.to_owned() }).collect()
     }
 }

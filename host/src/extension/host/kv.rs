@@ -62,6 +62,8 @@ impl Host for State {
 
 impl State {
     fn store(&self) -> Result<Kv, Error> {
+        // `init` runs for a configuration that may be refused, too.
+        self.session()?;
         // `check` and `inspect` run `init`, and serve nobody.
         self.linked.services.kv.clone().ok_or_else(|| Error::Unavailable("there is no store here".to_owned()))
     }

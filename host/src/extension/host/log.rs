@@ -47,12 +47,7 @@ impl Host for State {
         if severity(level) > LevelFilter::current() {
             return Ok(());
         }
-        let (named, there) = (self.linked.name.clone(), self.linked.listener.clone());
-        let tell = move |lines| {
-            let (extension, listener) = (&*named, &*there);
-            tracing::warn!(extension, listener, lines, "extension logs too fast, lines were dropped");
-        };
-        if !self.linked.log_rate.admits(tell) {
+        if !self.linked.admits_line() {
             return Ok(());
         }
         let text = message.get(..message.floor_char_boundary(LONGEST)).unwrap_or_default();

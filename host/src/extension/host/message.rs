@@ -94,10 +94,16 @@ impl message_read::Host for State {
         if !(1..=LARGEST_NEEDLE).contains(&needle.len()) {
             return Ok(Err(Error::Invalid("what is looked for has 1 to 256 octets".to_owned())));
         }
-        Ok(match self.body("body") {
-            Ok(message) => message.find(&needle, offset).await.map_err(Error::from),
-            Err(error) => Err(error),
-        })
+        let message = match self.body("body") {
+            Ok(message) => message,
+            Err(error) => return Ok(Err(error)),
+        };
+        let found = message.find(&needle, offset).await.map_err(Error::from);
+        // What was searched is read from the disk: each 64 KiB of it count as a call.
+        let end = found.as_ref().map_or(offset, |found| found.unwrap_or_else(|| message.size()));
+        let searched = end.saturating_sub(offset) / u64::from(LARGEST_READ);
+        self.spend_many(Spending::HostCalls, usize::try_from(searched).unwrap_or(usize::MAX))?;
+        Ok(found)
     }
 }
 

@@ -13,6 +13,9 @@ const LONGEST_VALUE: usize = 64;
 impl Host for State {
     fn count(&mut self, name: String, by: u64, labels: Vec<Entry>) -> wasmtime::Result<Result<(), Error>> {
         self.cross(name.len() + labels.iter().map(|label| label.name.len() + label.value.len()).sum::<usize>() + 8)?;
+        if let Err(error) = self.session() {
+            return Ok(Err(error));
+        }
         Ok(series(&name, &labels).and_then(|series| match self.linked.counters.counted(&series, by) {
             true => Ok(()),
             false => Err(Error::Limit("an extension keeps 200 series on a listener".to_owned())),

@@ -67,7 +67,12 @@ impl State {
         };
         let capability = capability.name();
         self.linked.counters.denied(capability);
-        let line = self.denial_line();
+        let mut line = self.denial_line();
+        // The host itself withholds these from every shadow: that is no news.
+        let withheld = self.linked.candidate == Some("shadow") && matches!(capability, "http" | "stream");
+        if line != LogLine::Dropped && (withheld || !self.linked.admits_line()) {
+            line = LogLine::Dropped;
+        }
         let (extension, listener) = (&*self.linked.name, &*self.linked.listener);
         let session = self.facts.as_ref().map_or("-", |facts| &*facts.id);
         match line {

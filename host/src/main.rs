@@ -192,9 +192,15 @@ fn say(text: &str) -> ExitCode {
 
 fn put(octets: &[u8]) -> ExitCode {
     use std::io::Write;
-    // A reader that went away early (`| head`) is no failure of ours.
-    let _ = std::io::stdout().write_all(octets);
-    ExitCode::Success
+    let mut output = std::io::stdout();
+    match output.write_all(octets).and_then(|()| output.flush()) {
+        // A reader that went away early (`| head`) is no failure of ours.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("cannot write the output: {error}");
+            ExitCode::Failure
+        }
+        _ => ExitCode::Success,
+    }
 }
 
 fn complain(error: &dyn std::error::Error, code: ExitCode) -> ExitCode {

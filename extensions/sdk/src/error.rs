@@ -7,7 +7,7 @@ impl Error {
     pub fn describe(&self) -> String {
         let (what, why) = match self {
             Self::Denied(why) => ("not granted", why),
-            Self::Invalid(why) => ("malformed", why),
+            Self::Invalid(why) => ("invalid", why),
             Self::Limit(why) => ("limit reached", why),
             Self::Unavailable(why) => ("not available now", why),
             Self::Failed(why) => ("failed", why),

@@ -220,7 +220,9 @@ impl ExtensionStatus {
             breaker.push_str(&format!(" until {until}"));
         }
         if self.breaker_opened > 0 {
-            breaker.push_str(&format!(", opened {}", self.breaker_opened));
+            let times =
+                if self.breaker_opened == 1 { "once".to_owned() } else { format!("{} times", self.breaker_opened) };
+            breaker.push_str(&format!(", opened {times}"));
         }
         [
             self.name.clone(),
@@ -404,8 +406,8 @@ LISTENER  SESSIONS  ADDRESSES
 edge      1200      0.0.0.0:25, [::]:25
 old       1         none, it is gone
 
-EXTENSION  LISTENER  GENERATION  INSTANCES  CALLS  FAILURES        DENIALS  BREAKER                                        DIGEST
-xclient    edge      6           2          98765  trap 2, wall 1  none     open until 2026-11-22T16:01:00.000Z, opened 3  0123456789ab
+EXTENSION  LISTENER  GENERATION  INSTANCES  CALLS  FAILURES        DENIALS  BREAKER                                              DIGEST
+xclient    edge      6           2          98765  trap 2, wall 1  none     open until 2026-11-22T16:01:00.000Z, opened 3 times  0123456789ab
 
 CANDIDATE FOR  LISTENER  TRIAL   INSTANCES  CALLS  FAILURES  DIFFERED  DIGEST
 xclient        edge      shadow  0          97     none      3 of 96   fedcba987654

@@ -67,7 +67,9 @@ impl Runtime {
             Trial::Shadow => ("shadow", services.for_shadow()),
             Trial::Canary { .. } => ("canary", services.clone()),
         };
-        let counters = self.counters.candidate(&used.extension, listener, component.digest.0);
+        // Another trial, or other settings, are counted from nought.
+        let tried = format!("{:?}", (component.digest, trial, &extension.settings));
+        let counters = self.counters.candidate(&used.extension, listener, Sha256::digest(tried).into());
         let entry = &Use { grant: candidate.grant(&used.grant), ..used.clone() };
         let calls = counters.calls.clone();
         let breaker = self.breakers.find(component.digest, extension, entry, listener);

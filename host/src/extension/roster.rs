@@ -297,8 +297,14 @@ fn check_declared(entry: &Use, this: &Entry, problems: &mut Vec<Problem>) {
             ("a MAIL parameter", !declared.mail_parameters.is_empty()),
         ] {
             if declares {
-                problem(format!("declares {kind}, and has with `recipients` no word about the session"));
+                problem(format!(
+                    "declares {kind}, which an entry with `recipients` cannot: it is asked about them alone"
+                ));
             }
+        }
+        if this.hooks.is_empty() {
+            let asked = "`recipient`, `data`, `message` and `accepted`";
+            problem(format!("has none of the hooks an entry with `recipients` is asked at: {asked}"));
         }
         return;
     }

@@ -4,7 +4,7 @@ use super::breaker::{Breaker, Standing};
 use super::interface::Hook;
 use super::load::{Digest, Linked};
 use super::roster::Entry;
-use crate::config::Use;
+use crate::config::{RecipientPattern, Use};
 use crate::observe::CandidateCounters;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub struct Row {
     pub grants: String,
     /// What it may answer.
     pub verdicts: Vec<&'static str>,
-    /// For whom it is there.
+    /// For whom it is there: whose sessions, and whose mail.
     pub peers: String,
     breaker: Arc<Breaker>,
     /// What is tried beside it, or in some of its sessions.
@@ -61,6 +61,9 @@ impl Row {
             ("quarantine", v.quarantine),
         ];
         let networks = |nets: &Vec<ipnet::IpNet>| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let peers = used.peers.as_ref().map_or_else(|| "everybody".to_owned(), networks);
+        let of =
+            |patterns: &Vec<RecipientPattern>| patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         Row {
             listener: listener.to_owned(),
             extension: used.extension.clone(),
@@ -69,7 +72,7 @@ impl Row {
             verbs: entry.declared.verbs.keys().cloned().collect(),
             grants: grant.to_string(),
             verdicts: verdicts.into_iter().filter(|(_, granted)| *granted).map(|(name, _)| name).collect(),
-            peers: used.peers.as_ref().map_or_else(|| "everybody".to_owned(), networks),
+            peers: used.recipients.as_ref().map_or(peers.clone(), |them| format!("{peers}, recipients {}", of(them))),
             breaker: entry.linked.breaker.clone(),
             candidate: entry.candidate.as_ref().map(|candidate| CandidateRow {
                 digest: candidate.entry.linked.digest,

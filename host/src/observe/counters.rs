@@ -80,12 +80,12 @@ impl Counters {
 
     /// The counters of a candidate for an extension on a listener, to be kept by whoever asks it there: the same ones
     /// over reloads too as long as it is the same component, for what another did says nothing of this one.
-    pub fn candidate(&self, extension: &str, listener: &str, digest: [u8; 32]) -> Arc<CandidateCounters> {
+    pub fn candidate(&self, extension: &str, listener: &str, print: [u8; 32]) -> Arc<CandidateCounters> {
         let key = (extension.to_owned(), listener.to_owned());
         let mut candidates = lock(&self.candidates);
         let (of, counters) = candidates.entry(key).or_default();
-        if *of != digest {
-            (*of, *counters) = (digest, Arc::default());
+        if *of != print {
+            (*of, *counters) = (print, Arc::default());
         }
         Arc::clone(counters)
     }

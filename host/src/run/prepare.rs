@@ -67,7 +67,7 @@ pub enum Refused {
     #[error("the certificate in {} has expired", .0.display())]
     Expired(PathBuf),
     /// A rollback with nothing to go back to.
-    #[error("there is no generation before this one")]
+    #[error("there is no generation to go back to: one is kept, and none before the first reload or after a rollback")]
     NoPrevious,
     /// It asks for what only a restart can change.
     #[error("`{0}` changed, which needs a restart")]

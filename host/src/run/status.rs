@@ -154,6 +154,12 @@ pub(super) fn changes(before: &Prepared, new: &Prepared) -> Vec<String> {
     let find = |rows: &[Row], row: &Row| {
         rows.iter().find(|other| (&other.listener, &other.extension) == (&row.listener, &row.extension)).cloned()
     };
+    // Debug text of plain values: equal exactly when they are.
+    let entry = |config: &Config, row: &Row| {
+        let listener = config.listeners.get(&row.listener)?;
+        let used = listener.extensions.iter().find(|used| used.extension == row.extension)?;
+        Some(format!("{:?}", (used.trust, used.limits)))
+    };
     for row in &new.loaded.rows {
         let told = |row: &Row| row.candidate.as_ref().map(|candidate| (candidate.digest, candidate.trial.clone()));
         let before = find(old_rows, row).and_then(|before| told(&before));
@@ -173,13 +179,29 @@ pub(super) fn changes(before: &Prepared, new: &Prepared) -> Vec<String> {
             {
                 "grant changed"
             }
+            Some(_) if entry(old, row) != entry(&new.config, row) => "changed",
             Some(_) => continue,
         };
         lines.push(format!("extension {} on {}: {what}", row.extension, row.listener));
     }
     let gone = old_rows.iter().filter(|row| find(&new.loaded.rows, row).is_none() && after.contains(&row.listener));
     lines.extend(gone.map(|row| format!("extension {} on {}: gone", row.extension, row.listener)));
-    // Debug text of plain values: equal exactly when they are. What holds a place in the text is left out.
+    let order = |config: &Config, name: &str| {
+        let listener = config.listeners.get(name)?;
+        Some(listener.extensions.iter().map(|used| used.extension.clone()).collect::<Vec<_>>())
+    };
+    for name in before.intersection(&after) {
+        if let (Some(mut was), Some(mut is)) = (order(old, name), order(&new.config, name))
+            && was != is
+        {
+            was.sort();
+            is.sort();
+            if was == is {
+                lines.push(format!("listener {name}: extensions in another order"));
+            }
+        }
+    }
+    // What holds a place in the text is left out.
     for (name, listener) in &new.config.listeners {
         let told = |l: &config::Listener| {
             let tls = (l.tls.mode, l.tls.clients, &l.tls.client_authorities, l.tls.handshake_timeout, l.tls.handshakes);
@@ -192,7 +214,10 @@ pub(super) fn changes(before: &Prepared, new: &Prepared) -> Vec<String> {
         }
     }
     for (name, extension) in &new.config.extensions {
-        let told = |e: &config::Extension| format!("{:?}", (&e.settings, e.limits, &e.on_failure, e.breaker));
+        let told = |e: &config::Extension| {
+            let plain = |e: &config::Extension| format!("{:?}", (&e.settings, e.limits, &e.on_failure, e.breaker));
+            e.and_candidate().map(plain).collect::<Vec<_>>()
+        };
         if old.extensions.get(name).is_some_and(|before| told(before) != told(extension)) {
             lines.push(format!("extension {name}: settings changed"));
         }

@@ -7,6 +7,7 @@
 use super::admission::Admission;
 use super::generation::RecipientName;
 use pillarbox_smtp::Refusal;
+use std::fmt;
 use std::sync::Arc;
 
 /// The envelope so far.
@@ -86,6 +87,20 @@ pub enum Edit {
     Rewrite(RecipientName, Recipient),
     /// This one is refused.
     Refuse(RecipientName, Refusal),
+}
+
+/// The change as the log shows it.
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |name: &RecipientName| format!("{}@{}", name.local, name.domain);
+        match self {
+            Edit::Sender(sender) => write!(f, "sender <{sender}>"),
+            Edit::Add(recipient) => write!(f, "add {}", recipient.address),
+            Edit::Drop(name) => write!(f, "drop {}", named(name)),
+            Edit::Rewrite(name, by) => write!(f, "rewrite {} {}", named(name), by.address),
+            Edit::Refuse(name, refusal) => write!(f, "refuse {} {refusal}", named(name)),
+        }
+    }
 }
 
 impl Recipient {

@@ -25,7 +25,7 @@ pub(super) struct Shares {
     /// Whether anybody is left for whom the message was taken, be it to deliver nothing.
     pub anybody: bool,
     /// Who is refused, for the log.
-    refused: Vec<String>,
+    refused: Vec<(String, Refusal)>,
 }
 
 impl Shares {
@@ -68,7 +68,7 @@ impl Shares {
     fn refuse(&mut self, recipient: &Recipient, refusal: &Refusal) {
         self.refusal.get_or_insert_with(|| refusal.clone());
         if recipient.fate != Fate::Joined {
-            self.refused.push(recipient.address.clone());
+            self.refused.push((recipient.address.clone(), refusal.clone()));
         }
         if let Some(place) = recipient.said.and_then(|said| self.refusals.get_mut(said)) {
             *place = Some(refusal.clone());
@@ -201,16 +201,18 @@ impl Session {
     }
 
     /// SMTP has no reply for one recipient of many once the message is in: the log alone knows who did not get it.
-    fn note_refused(&self, id: &MessageId, refused: &[String]) {
-        for recipient in refused {
+    fn note_refused(&self, id: &MessageId, refused: &[(String, Refusal)]) {
+        for (recipient, refusal) in refused {
+            let reply = &*refusal.to_string();
             self.service.counters.recipient_refused();
             let (session, id, client) = (&*self.facts.id, id.as_str(), &*self.facts.client_address());
             match self.facts.lmtp {
-                true => tracing::info!(session, id, recipient = &**recipient, client, "recipient refused"),
+                true => tracing::info!(session, id, recipient = &**recipient, reply, client, "recipient refused"),
                 false => tracing::warn!(
                     session,
                     id,
                     recipient = &**recipient,
+                    reply,
                     client,
                     "recipient refused, its sender is not told"
                 ),

@@ -45,7 +45,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrivals::Announcer;
 use directory::DirectorySync;
@@ -149,11 +149,17 @@ struct Inner {
     damaged: AtomicU64,
     /// Signed, because a message may be released before its commit returns.
     quarantined: AtomicI64,
+    /// Held by whoever takes a message out of the quarantine.
+    shelving: Mutex<()>,
     /// Open means locked.
     _lock: File,
 }
 
 impl Inner {
+    fn shelving(&self) -> MutexGuard<'_, ()> {
+        self.shelving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn settle(&self, id: &MessageId, recipient: usize) -> io::Result<()> {
         let log = self.disk.append(&self.log_path(id))?;
         let made = log.metadata()?.len() == 0;

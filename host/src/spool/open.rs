@@ -76,6 +76,7 @@ pub(super) fn open(state_dir: &Path, disk: Arc<dyn Disk>) -> Result<Inner, OpenE
         foreign: AtomicU64::new(census.foreign),
         damaged: AtomicU64::new(damaged),
         quarantined: AtomicI64::new(i64::try_from(quarantined).unwrap_or(i64::MAX)),
+        shelving: Mutex::new(()),
         _lock: lock,
     })
 }

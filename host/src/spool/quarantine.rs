@@ -41,6 +41,9 @@ pub enum QuarantineError {
     /// It is not to be read.
     #[error("the message in quarantine cannot be used")]
     Unusable(#[source] LoadError),
+    /// There is one of its id in the queue.
+    #[error("a message of this id is in the queue already")]
+    Queued,
     /// The disk failed.
     #[error("the spool failed")]
     Io(#[from] io::Error),
@@ -137,11 +140,13 @@ fn load(spool: &Inner, id: &MessageId) -> Result<Stored, QuarantineError> {
 
 /// It has both names until the one in the queue is durable, so that a power cut never leaves it without one.
 fn release(spool: &Inner, id: MessageId) -> Result<(), QuarantineError> {
+    let _one_at_a_time = spool.shelving();
     load(spool, &id)?;
     let (path, target) = (spool.quarantine_path(&id), spool.queue_path(&id));
     spool.require_unused(&[spool.log_path(&id)])?;
     match spool.disk.link(&path, &target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(QuarantineError::Unknown),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(QuarantineError::Queued),
         linked => linked?,
     }
     if let Err(error) = spool.queue_sync.sync(&*spool.disk) {
@@ -178,6 +183,7 @@ pub(super) fn finish_releases(queue: &Path, quarantine: &Path, disk: &dyn Disk) 
 }
 
 fn delete(spool: &Inner, id: &MessageId) -> Result<(), QuarantineError> {
+    let _one_at_a_time = spool.shelving();
     let path = spool.quarantine_path(id);
     match fs::symlink_metadata(&path) {
         Ok(metadata) if metadata.is_file() => {}

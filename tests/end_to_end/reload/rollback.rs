@@ -37,7 +37,7 @@ fn a_rollback_brings_the_previous_generation_back_to_open_sessions() {
     assert_eq!(stamped(&mut busy, "policy_version").as_deref(), Some("1"));
 
     // One step back is all there is.
-    server.order(&["rollback"]).exits(65).says("there is no generation before this one");
+    server.order(&["rollback"]).exits(65).says("there is no generation to go back to");
     assert_eq!(server.status()["generation"], 3);
 
     // The file still says what was reloaded.
@@ -52,7 +52,7 @@ fn a_rollback_brings_the_previous_generation_back_to_open_sessions() {
 #[test]
 fn there_is_no_way_back_from_the_first_generation() {
     let server = Server::start(&with_policy(ONE));
-    server.order(&["rollback"]).exits(65).says("there is no generation before this one");
+    server.order(&["rollback"]).exits(65).says("there is no generation to go back to");
     assert_eq!(server.log().event("rollback refused, everything stays", &[]).level, "error");
 }
 

@@ -94,7 +94,7 @@ pub enum Unfit {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// It is somebody else's, or others may change it.
-    #[error("it is not a file that only this user can write")]
+    #[error("it is not this user's alone to write")]
     Foreign,
     /// No file of ours is so large.
     #[error("it is too large")]

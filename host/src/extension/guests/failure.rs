@@ -6,6 +6,8 @@ use crate::extension::call::Failure;
 use crate::extension::interface::Hook;
 use crate::extension::load::Linked;
 use crate::extension::verdict::{Ruled, Verdict};
+use crate::session::change;
+use crate::session::envelope::Transaction;
 use crate::session::facts::Facts;
 use pillarbox_smtp::reply;
 use tokio::time::Instant;
@@ -27,6 +29,32 @@ pub(super) fn note_outside(linked: &Linked, facts: &Facts, hook: Hook, ruled: &R
             verdict,
             "verdict not granted, taken as next"
         );
+    }
+}
+
+/// What is discarded is answered as if all were well: the log alone knows of it, and by whom.
+pub(super) fn note_discard(linked: &Linked, facts: &Facts, hook: Hook) {
+    let (session, extension, listener) = (&*facts.id, &*linked.name, &*linked.listener);
+    let recipients = match hook {
+        Hook::Recipient => facts.transaction.iter().filter_map(|it| it.candidate.as_ref()).collect::<Vec<_>>(),
+        _ => facts.transaction.iter().flat_map(Transaction::present).collect(),
+    };
+    let theirs = recipients.into_iter().filter(|recipient| linked.tenant.covers(&recipient.name));
+    let recipients = theirs.map(|recipient| &*recipient.address).collect::<Vec<_>>().join(" ");
+    tracing::info!(session, extension, listener, hook = hook.name(), recipients, "discarded");
+}
+
+/// What an extension changed of the envelope and the header.
+pub(super) fn note_changes(extension: &str, facts: &Facts, changes: &[change::Change]) {
+    let session = &*facts.id;
+    for edit in changes {
+        match edit {
+            change::Change::Envelope(edit) => {
+                tracing::info!(session, extension, change = &*edit.to_string(), "envelope changed");
+            }
+            change::Change::Header(_) => tracing::info!(session, extension, "header changed"),
+            _ => {}
+        }
     }
 }
 

@@ -223,6 +223,7 @@ impl Guests {
                 Verdict::Next => {}
                 Verdict::Accept => break,
                 Verdict::Discard => {
+                    failure::note_discard(&entry.linked, facts, hook);
                     outcome = policy::Outcome::Discard;
                     break;
                 }
@@ -369,7 +370,10 @@ impl Settlement {
             chair.remembered = remembered;
         }
         match (name, staged.is_empty()) {
-            (Some(name), false) => Arc::make_mut(facts).apply(staged, &name, stage),
+            (Some(name), false) => {
+                failure::note_changes(&name, facts, &staged);
+                Arc::make_mut(facts).apply(staged, &name, stage)
+            }
             _ => Vec::new(),
         }
     }

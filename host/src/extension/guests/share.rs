@@ -1,5 +1,6 @@
 //! What a verdict comes to where it does not concern the whole message, and what a call is told that others changed.
 
+use super::failure::note_discard;
 use crate::extension::interface::Hook;
 use crate::extension::load::Linked;
 use crate::extension::verdict::Verdict;
@@ -40,7 +41,10 @@ pub(super) fn narrowed(linked: &Linked, facts: &mut Arc<Facts>, hook: Hook, verd
     let fate = match verdict {
         Verdict::Next => return Verdict::Next,
         Verdict::Accept => None,
-        Verdict::Discard => Some(Fate::Discard),
+        Verdict::Discard => {
+            note_discard(linked, facts, hook);
+            Some(Fate::Discard)
+        }
         Verdict::Quarantine(reason) => {
             Some(Fate::Quarantine(Arc::new(Quarantined { extension: linked.name.clone(), reason, hook: hook.name() })))
         }

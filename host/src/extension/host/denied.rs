@@ -12,7 +12,7 @@ pub struct Denied<'a>(pub &'a mut State);
 impl Denied<'_> {
     fn deny<T>(&mut self, capability: Capability, function: &str) -> wasmtime::Result<Result<T, Error>> {
         self.0.cross(0)?;
-        Ok(self.0.deny(capability, function))
+        Ok(self.0.deny(capability, &function.replace('_', "-")))
     }
 }
 

@@ -14,7 +14,7 @@ impl State {
         // The grant is about names: what is none is no question.
         let name: Queried = name.parse()?;
         if !self.linked.grant.asks(kind, name.as_str()) {
-            return self.deny(Capability::Dns, name.as_str());
+            return self.deny(Capability::Dns, &format!("{} {}", kind.name(), name.as_str()));
         }
         Ok((name, self.resolver()?))
     }
@@ -30,7 +30,7 @@ impl State {
             address.map_err(|_| Error::Invalid("an IPv4 or IPv6 address is wanted".to_owned()))?.to_canonical();
         let reverse = Queried::reverse(address);
         if !self.linked.grant.asks_about(address, reverse.as_str()) {
-            return self.deny(Capability::Dns, reverse.as_str());
+            return self.deny(Capability::Dns, &format!("{} {}", RecordKind::Ptr.name(), reverse.as_str()));
         }
         Ok((reverse, self.resolver()?))
     }

@@ -71,7 +71,7 @@ impl State {
     fn stage_sender(&mut self, sender: &str) -> Result<(), Error> {
         // It is every recipient's.
         if !self.linked.tenant.is_everybody() {
-            return self.deny(Capability::EnvelopeWrite, "sender");
+            return self.deny(Capability::EnvelopeWrite, "sender, which is every recipient's");
         }
         let transaction = self.edits_envelope(&[Hook::Mail, Hook::Recipient, Hook::Data, Hook::Message])?;
         let sender = match sender {

@@ -111,7 +111,7 @@ async fn an_id_is_in_one_place() {
     assert!(aside(&spool, "s.2", b"y").await.is_err());
     let queue = state.path().join("spool/queue");
     fs::write(queue.join("s.1"), "in the way").unwrap();
-    assert!(matches!(spool.release(&id("s.1")).await, Err(QuarantineError::Io(_))));
+    assert!(matches!(spool.release(&id("s.1")).await, Err(QuarantineError::Queued)));
     assert_eq!(fs::read(queue.join("s.1")).unwrap(), b"in the way");
     assert!(spool.load_aside(&id("s.1")).await.is_ok());
 }

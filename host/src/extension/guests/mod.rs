@@ -214,11 +214,12 @@ impl Guests {
                     let _identities = settlement.apply(self, index, facts, stage(hook));
                     delay += ruled.delay;
                     note_outside(&entry.linked, facts, hook, &ruled);
-                    ruled.verdict
+                    share::narrowed(&entry.linked, facts, hook, ruled.verdict)
                 }
+                // That it failed says nothing of its recipients, so it is never narrowed to them (docs/architecture.md, rule 14).
                 Err(failure) => failed(&entry.linked, facts, hook, &failure),
             };
-            match share::narrowed(&entry.linked, facts, hook, verdict) {
+            match verdict {
                 Verdict::Next => {}
                 Verdict::Accept => break,
                 Verdict::Discard => {

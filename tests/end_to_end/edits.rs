@@ -176,6 +176,51 @@ fn refused_recipients_hear_it_where_there_is_a_reply() {
 }
 
 #[test]
+fn addresses_are_as_strict_as_a_clients() {
+    let script = r#"data = ["add ü@example.test", "sender ö@client.test", "add <d@example.test>", 
+        "refuse b@example.test 421", "refuse b@example.test 250", "rewrite b@example.test b@nowhere..test"]"#;
+    let server = start("", &[("", script)]);
+    let mut client = greeted(&server);
+    client.deliver("a@client.test", &["b@example.test"], CONTENT);
+    assert_eq!(delivered(&server, "b"), CONTENT);
+    assert_eq!(server.site().files("mail").len(), 1);
+    let said_of = |step: &str| {
+        let whole = format!("data: {step}: ");
+        let event = server.log().wait_for(step, |event| event.field("text").starts_with(&whole));
+        event.field("text")[whole.len()..].to_owned()
+    };
+    for step in ["add ü@example.test", "sender ö@client.test", "add <d@example.test>", "refuse b@example.test 421"] {
+        assert!(said_of(step).starts_with("malformed: "), "{step}: {}", said_of(step));
+    }
+    client.expect("MAIL FROM:<a@client.test> SMTPUTF8 BODY=8BITMIME", "250 *");
+    client.expect("RCPT TO:<b@example.test>", "250 *");
+    client.expect("DATA", "354 *");
+    client.content(CONTENT);
+    client.expect_reply("250 *");
+    let message = || server.maildir("mail/example.test/%c3%bc").messages();
+    pillarbox_tests::until("the message is delivered", || message().len() == 1);
+    assert!(String::from_utf8(message().remove(0)).unwrap().starts_with("Return-Path: <ö@client.test>\n"));
+}
+
+/// What was changed goes with the transaction it was changed in.
+#[test]
+fn edits_are_of_one_transaction() {
+    let changes = r#"mail = ["for s@client.test sender x@client.test"]
+        data = ["for b@example.test add c@example.test", "for b@example.test drop d@example.test"]"#;
+    let server = start("", &[("", changes), ("", r#"data = ["for b@example.test tempfail"]"#)]);
+    let mut client = greeted(&server);
+    client.begin("s@client.test", &["b@example.test", "d@example.test"]);
+    client.expect("DATA", "451 4.7.1 *");
+    client.expect("DATA", "451 4.7.1 *");
+    client.expect("RSET", "250 *");
+    client.deliver("a@client.test", &["d@example.test"], CONTENT);
+    assert_eq!(delivered(&server, "d"), CONTENT);
+    assert_eq!(server.site().files("mail").len(), 1);
+    let message = String::from_utf8(server.maildir("mail/example.test/d").only()).unwrap();
+    assert!(message.starts_with("Return-Path: <a@client.test>\n"), "{message}");
+}
+
+#[test]
 fn a_message_is_kept_aside_until_it_is_released() {
     let server = start("", &[("", r#"message = ["quarantine looks like bait"]"#)]);
     let id = greeted(&server).deliver("a@client.test", &["b@example.test"], CONTENT);

@@ -1,27 +1,41 @@
 //! What extensions change of envelope and message, and what is kept, delivered and said for it.
 
+mod header;
+mod quarantine;
+mod tenants;
+
 use crate::configs;
 use pillarbox_tests::{Client, Server, Site, guest};
 
 /// A server whose extensions play these scripts, each with further lines of its entry and its settings.
 fn start(listener: &str, scripts: &[(&str, &str)]) -> Server {
+    let scripts: Vec<_> = scripts.iter().map(|(entry, settings)| (*entry, "", *settings)).collect();
+    with_tables(listener, &scripts)
+}
+
+/// The same, each with further lines of its own table between those.
+fn with_tables(listener: &str, scripts: &[(&str, &str, &str)]) -> Server {
+    site(listener, scripts).start()
+}
+
+fn site(listener: &str, scripts: &[(&str, &str, &str)]) -> Site {
     let mut config = String::new();
-    for (number, (entry, _)) in scripts.iter().enumerate() {
+    for (number, (entry, _, _)) in scripts.iter().enumerate() {
         config.push_str(&format!(
             "[[listener.edge.extension]]\nuse = \"e{number}\"\n\
              grant.envelope-read = true\ngrant.envelope-write = true\ngrant.message-read = true\n\
              grant.message-write = [\"x-*\", \"subject\"]\n\
-             verdict = [\"accept\", \"tempfail\", \"reject\", \"discard\", \"quarantine\"]\n{entry}\n"
+             verdict = [\"accept\", \"tempfail\", \"reject\", \"disconnect\", \"discard\", \"quarantine\"]\n{entry}\n"
         ));
     }
-    for (number, (_, settings)) in scripts.iter().enumerate() {
+    for (number, (_, table, settings)) in scripts.iter().enumerate() {
         let component = guest("scripted");
         config.push_str(&format!(
-            "[extension.e{number}]\ncomponent = {component:?}\nlimits.wall = \"30s\"\nlimits.cpu = \"10s\"\n\
+            "[extension.e{number}]\ncomponent = {component:?}\nlimits.wall = \"30s\"\nlimits.cpu = \"10s\"\n{table}\n\
              [extension.e{number}.settings]\n{settings}\n"
         ));
     }
-    Site::new(&configs::maildirs(&format!("{listener}\n{config}"))).start()
+    Site::new(&configs::maildirs(&format!("{listener}\n{config}")))
 }
 
 fn said(server: &Server, text: &str) {
@@ -77,29 +91,30 @@ fn a_large_message_is_written_anew() {
     assert!(delivered(&server, "b") == format!("X-New: value\r\n{content}"));
 }
 
+/// Its changes of header and envelope are one whole with the call.
 #[test]
 fn what_fails_changes_nothing() {
-    for (on_failure, taken) in [("skip", true), ("tempfail", false)] {
-        let script = r#"message = ["insert X-New 0 value", "drop b@example.test", "trap"]"#;
-        let server = start("", &[("", script)]);
-        let config = String::from_utf8(server.site().read("pillarbox.toml")).unwrap();
-        server
-            .reconfigure(&config.replace("limits.cpu", &format!("on-failure = \"{on_failure}\"\nlimits.cpu")))
-            .exits(0);
-        let mut client = greeted(&server);
-        match taken {
-            true => {
-                client.deliver("a@client.test", &["b@example.test"], CONTENT);
-                assert_eq!(delivered(&server, "b"), CONTENT);
-            }
-            false => {
-                client.begin("a@client.test", &["b@example.test"]);
-                client.expect("DATA", "354 *");
-                client.content(CONTENT);
-                client.expect_reply("451 *");
-            }
-        }
+    let script = r#"mail = ["for t@client.test sender x@example.test", "for t@client.test trap"]
+        message = ["insert X-New 0 value", "remove Subject 0", "drop b@example.test", "rewrite c@example.test x@example.test", "add x@example.test", "see", "trap"]"#;
+    let recipients = ["b@example.test", "c@example.test", "d@example.test", "e@example.test"];
+    let server = with_tables("", &[("", "on-failure = \"skip\"", script), ("", "", r#"message = ["see"]"#)]);
+    greeted(&server).deliver("t@client.test", &recipients, CONTENT);
+    server.log().count(4, "delivered");
+    for local in ["b", "c", "d", "e"] {
+        assert_eq!(delivered(&server, local), CONTENT, "{local}");
     }
+    assert!(server.maildir("mail/example.test/x").messages().is_empty());
+    let message = String::from_utf8(server.maildir("mail/example.test/b").only()).unwrap();
+    assert!(message.starts_with("Return-Path: <t@client.test>\n"), "{message}");
+    said(&server, "sees t@client.test to x@example.test d@example.test e@example.test");
+    said(&server, "sees t@client.test to b@example.test c@example.test d@example.test e@example.test");
+    let failed = [("kind", "trap"), ("hook", "message")];
+    server.log().event("extension failed", &failed);
+
+    let server = start("", &[("", script)]);
+    let reply = greeted(&server).submit("a@client.test", &recipients, CONTENT);
+    assert_eq!(reply.code, 451, "{reply}");
+    assert_eq!((server.site().files("mail").len(), server.site().files("state/spool").len()), (0, 0));
 }
 
 #[test]
@@ -158,6 +173,51 @@ fn refused_recipients_hear_it_where_there_is_a_reply() {
     client.expect_reply("554 not for you");
     client.expect_reply("250 2.1.5 <d@example.test> OK *");
     client.expect("NOOP", "250 *");
+}
+
+#[test]
+fn addresses_are_as_strict_as_a_clients() {
+    let script = r#"data = ["add ü@example.test", "sender ö@client.test", "add <d@example.test>", 
+        "refuse b@example.test 421", "refuse b@example.test 250", "rewrite b@example.test b@nowhere..test"]"#;
+    let server = start("", &[("", script)]);
+    let mut client = greeted(&server);
+    client.deliver("a@client.test", &["b@example.test"], CONTENT);
+    assert_eq!(delivered(&server, "b"), CONTENT);
+    assert_eq!(server.site().files("mail").len(), 1);
+    let said_of = |step: &str| {
+        let whole = format!("data: {step}: ");
+        let event = server.log().wait_for(step, |event| event.field("text").starts_with(&whole));
+        event.field("text")[whole.len()..].to_owned()
+    };
+    for step in ["add ü@example.test", "sender ö@client.test", "add <d@example.test>", "refuse b@example.test 421"] {
+        assert!(said_of(step).starts_with("malformed: "), "{step}: {}", said_of(step));
+    }
+    client.expect("MAIL FROM:<a@client.test> SMTPUTF8 BODY=8BITMIME", "250 *");
+    client.expect("RCPT TO:<b@example.test>", "250 *");
+    client.expect("DATA", "354 *");
+    client.content(CONTENT);
+    client.expect_reply("250 *");
+    let message = || server.maildir("mail/example.test/%c3%bc").messages();
+    pillarbox_tests::until("the message is delivered", || message().len() == 1);
+    assert!(String::from_utf8(message().remove(0)).unwrap().starts_with("Return-Path: <ö@client.test>\n"));
+}
+
+/// What was changed goes with the transaction it was changed in.
+#[test]
+fn edits_are_of_one_transaction() {
+    let changes = r#"mail = ["for s@client.test sender x@client.test"]
+        data = ["for b@example.test add c@example.test", "for b@example.test drop d@example.test"]"#;
+    let server = start("", &[("", changes), ("", r#"data = ["for b@example.test tempfail"]"#)]);
+    let mut client = greeted(&server);
+    client.begin("s@client.test", &["b@example.test", "d@example.test"]);
+    client.expect("DATA", "451 4.7.1 *");
+    client.expect("DATA", "451 4.7.1 *");
+    client.expect("RSET", "250 *");
+    client.deliver("a@client.test", &["d@example.test"], CONTENT);
+    assert_eq!(delivered(&server, "d"), CONTENT);
+    assert_eq!(server.site().files("mail").len(), 1);
+    let message = String::from_utf8(server.maildir("mail/example.test/d").only()).unwrap();
+    assert!(message.starts_with("Return-Path: <a@client.test>\n"), "{message}");
 }
 
 #[test]

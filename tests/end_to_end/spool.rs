@@ -435,18 +435,18 @@ fn a_full_disk_is_said_and_got_over() {
 }
 
 /// Whether there was room for it.
-fn append(path: &Path, octets: &[u8]) -> bool {
+pub fn append(path: &Path, octets: &[u8]) -> bool {
     use std::io::Write;
     let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
     file.write_all(octets).is_ok()
 }
 
 /// A disk of one megabyte, as long as it lives.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// None where mounting is not allowed.
-    fn mount(path: PathBuf) -> Option<SmallDisk> {
+    pub fn mount(path: PathBuf) -> Option<SmallDisk> {
         fs::create_dir_all(&path).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"]).arg(&path);

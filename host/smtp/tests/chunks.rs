@@ -277,6 +277,74 @@ fn in_lmtp_the_last_chunk_has_a_reply_for_each_recipient() {
     }
 }
 
+/// RFC 2033 section 4.2: each recipient hears what became of its own copy, in the order in which they were named, and
+/// before whatever was sent behind the message is answered.
+#[test]
+fn a_commit_may_have_a_reply_for_each() {
+    let no = |code| Some(Refusal::new(code, None, ["no"]).unwrap());
+    let done = |name: &str| format!("250 2.1.5 <{name}@example.test> OK TESTID");
+    let (no_550, no_450) = ("550 no".to_owned(), "450 no".to_owned());
+    let cases = [
+        (vec![], [done("b"), done("c"), done("d")]),
+        (vec![None, no(550), None], [done("b"), no_550.clone(), done("d")]),
+        (vec![no(450), None, no(550)], [no_450.clone(), done("c"), no_550.clone()]),
+        // Of those behind its end, and of those that are none of the envelope's, nothing is said.
+        (vec![no(550)], [no_550.clone(), done("c"), done("d")]),
+        (vec![None, None, None, no(550), no(450)], [done("b"), done("c"), done("d")]),
+        (vec![no(550), no(450), no(550)], [no_550.clone(), no_450, no_550]),
+    ];
+    for (refusals, lmtp) in cases {
+        for (protocol, content) in [
+            (Protocol::Lmtp, "DATA\r\nx\r\n.\r\n"),
+            (Protocol::Lmtp, "BDAT 1 LAST\r\nx"),
+            (Protocol::Smtp, "DATA\r\nx\r\n.\r\n"),
+            (Protocol::Smtp, "BDAT 1 LAST\r\nx"),
+        ] {
+            let mut answer = |ask: Ask<'_>| match ask {
+                Ask::Commit(ask) => ask.done_each("TESTID", &refusals),
+                ask => accept(ask),
+            };
+            let mut session = Session::new(Settings { protocol, ..settings() }, &mut answer);
+            let (hello, expected) = match protocol {
+                Protocol::Lmtp => ("LHLO", lmtp.to_vec()),
+                Protocol::Smtp => ("EHLO", vec!["250 2.0.0 OK TESTID".to_owned()]),
+            };
+            let recipients = "RCPT TO:<b@example.test>\r\nRCPT TO:<c@example.test>\r\nRCPT TO:<d@example.test>\r\n";
+            session.send(format!("{hello} there\r\nMAIL FROM:<>\r\n{recipients}").as_bytes(), &mut answer);
+            session.lines();
+            session.send(format!("{content}NOOP\r\nMAIL FROM:<>\r\nQUIT\r\n").as_bytes(), &mut answer);
+            let mut lines = session.lines();
+            if content.starts_with("DATA") {
+                assert!(lines.remove(0).starts_with("354 "));
+            }
+            let last = lines.split_off(expected.len());
+            assert_eq!(lines, expected, "{content:?} {refusals:?}");
+            let codes: Vec<&str> = last.iter().map(|line| &line[..3]).collect();
+            assert_eq!(codes, ["250", "250", "221"], "{content:?} {refusals:?}");
+            assert_eq!(session.state, State::Closed);
+        }
+    }
+}
+
+/// A message that is taken for anybody begins the count anew, one that is taken for nobody does not.
+#[test]
+fn errors_begin_anew_where_anybody_is_served() {
+    for (refused, closes) in [(1, false), (2, true)] {
+        let no = || Some(Refusal::new(550, None, ["no"]).unwrap());
+        let mut answer = |ask: Ask<'_>| match ask {
+            Ask::Commit(ask) => ask.done_each("TESTID", &vec![no(); refused]),
+            ask => accept(ask),
+        };
+        let mut settings = Settings { protocol: Protocol::Lmtp, ..settings() };
+        settings.limits.errors = 2;
+        let mut session = Session::new(settings, &mut answer);
+        let recipients = "RCPT TO:<b@example.test>\r\nRCPT TO:<c@example.test>\r\n";
+        session.send(format!("LHLO there\r\nX\r\nMAIL FROM:<>\r\n{recipients}DATA\r\n").as_bytes(), &mut answer);
+        session.send(b"x\r\n.\r\nX\r\n", &mut answer);
+        assert_eq!(session.state == State::Closed, closes, "{refused} of 2 refused");
+    }
+}
+
 /// Sizes of every kind, in every place. Whatever is said of a chunk, what is in it is no command: it would be answered with
 /// 252.
 #[test]

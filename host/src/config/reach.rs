@@ -47,6 +47,18 @@ pub enum RecordKind {
     Ptr,
 }
 
+impl RecordKind {
+    /// As a grant has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            RecordKind::A => "a",
+            RecordKind::Mx => "mx",
+            RecordKind::Txt => "txt",
+            RecordKind::Ptr => "ptr",
+        }
+    }
+}
+
 /// A part of the DNS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Zone {

@@ -213,16 +213,20 @@ pub(super) fn parse_domain_pattern(text: &str) -> Result<DomainPattern, Mistake>
 
 /// `example.org`, `*.example.org` or `user@example.org`.
 pub(super) fn parse_recipient_pattern(text: &str) -> Result<RecipientPattern, Mistake> {
-    let Some((_, domain)) = text.rsplit_once('@').filter(|(local, _)| !local.is_empty()) else {
+    let Some((local, domain)) = text.rsplit_once('@').filter(|(local, _)| !local.is_empty()) else {
         return parse_domain_pattern(text).map(RecipientPattern::Domain);
     };
+    // A star may be a letter of an address (RFC 5321 section 4.1.2), but whoever writes one here means more than one
+    // address, and the entry would be there for nobody.
+    let starred = local.contains('*') && !local.starts_with('"');
     match text.parse::<Mailbox>() {
-        Ok(mailbox) => Ok(RecipientPattern::Address {
+        Ok(mailbox) if !starred => Ok(RecipientPattern::Address {
             local: mailbox.local().to_owned(),
             domain: mailbox.domain().to_string().to_ascii_lowercase(),
         }),
-        Err(_) => Err(Mistake::new(format!("`{text}` is no address")).help(match domain.starts_with("*.") {
+        _ => Err(Mistake::new(format!("`{text}` is no address")).help(match domain.starts_with("*.") {
             true => format!("`{domain}` covers every address below that domain"),
+            false if starred => format!("`{domain}` covers every address of that domain"),
             false => "write a whole address, as in \"user@example.org\", or a domain, as in \"example.org\"".to_owned(),
         })),
     }

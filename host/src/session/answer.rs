@@ -121,7 +121,7 @@ impl Session {
         if let Outcome::Refuse(refusal) = self.rule(Question::Connect, Phase::Connect).await {
             return Err(Renamed::NotWelcome(refusal));
         }
-        for recipient in self.facts.transaction.iter().flat_map(|transaction| &transaction.recipients) {
+        for recipient in self.facts.transaction.iter().flat_map(Transaction::present) {
             let domain = (!recipient.name.bare_postmaster).then_some(&*recipient.name.domain);
             if relay::right(&self.rules, &self.facts, domain).is_none() {
                 return Err(Renamed::MayNotSend(self.may_not_relay(&recipient.address)));

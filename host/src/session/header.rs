@@ -159,9 +159,10 @@ fn next_line(octets: &[u8]) -> Option<&[u8]> {
 
 fn field_name(line: &[u8]) -> Option<String> {
     let colon = memchr::memchr(b':', line)?;
-    // Blanks may stand behind a name (RFC 5322 section 4.5), and a name is no control character.
+    // Blanks may stand behind a name (RFC 5322 section 4.5), and never in it (section 2.2): such a line is text.
     let name = line.get(..colon)?.trim_ascii_end();
-    std::str::from_utf8(name).ok().map(str::to_owned)
+    let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
+    is_name.then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 /// The field's octets, in lines of at most 78 octets where its blanks let it be so, and of at most 998 in any case: a value
@@ -248,6 +249,10 @@ mod tests {
             ("X: y\r\ntext\r\n", "A: b\r\nX: y\r\n\r\n", 6),
             ("X: y\r\ntext\r\nZ: z\r\n\r\n", "A: b\r\nX: y\r\ntext\r\nZ: z\r\n\r\n", 20),
             (" text\r\nX: y\r\n\r\n", "A: b\r\n\r\n", 0),
+            ("Dear X: text\r\n\r\n", "A: b\r\n\r\n", 0),
+            (": text\r\n\r\n", "A: b\r\n\r\n", 0),
+            ("\u{fc}: text\r\n\r\n", "A: b\r\n\r\n", 0),
+            ("X \t: y\r\n\r\n", "A: b\r\nX \t: y\r\n\r\n", 10),
         ] {
             let header = Header::parse(message.as_bytes()).edited("A", 0, HeaderEdit::Insert("b")).unwrap();
             assert_eq!(String::from_utf8(header.octets()).unwrap(), expected, "{message:?}");

@@ -216,7 +216,7 @@ impl Guests {
                     note_outside(&entry.linked, facts, hook, &ruled);
                     share::narrowed(&entry.linked, facts, hook, ruled.verdict)
                 }
-                // A failure is nobody's verdict on some recipients: it holds for the message as a whole.
+                // That it failed says nothing of its recipients, so it is never narrowed to them (docs/architecture.md, rule 14).
                 Err(failure) => failed(&entry.linked, facts, hook, &failure),
             };
             match verdict {

@@ -2,11 +2,12 @@
 //!
 //! Under a hook's name stands a list of steps: `sender S`, `add A`, `drop A`, `rewrite A B`, `refuse A CODE`, `insert NAME
 //! NTH VALUE`, `replace NAME NTH VALUE`, `remove NAME NTH`, `see` (what it reads of envelope and header), `trap`, and last
-//! a verdict. A step that begins with `for A` is taken at `recipient` for that address alone. How each went is logged.
+//! a verdict. A step that begins with `for A` is taken for that address alone: at `mail` of that sender, at `recipient` of
+//! that one, later where it is among the recipients. How each went is logged. `parameter` is a parameter of RCPT.
 #![allow(clippy::panic, reason = "one of the steps is a panic")]
 
 use pillarbox_sdk::{
-    Accepted, Data, Decision, Error, Extension, Mail, Message, Parameter, Recipient, Reply, envelope_read,
+    Accepted, Data, Decision, Error, Extension, Mail, Message, Parameter, Recipient, Reply, declare, envelope_read,
     envelope_write, info, message_read, message_write, settings,
 };
 
@@ -15,7 +16,10 @@ struct Scripted;
 
 impl Extension for Scripted {
     fn init() -> Result<Self, String> {
-        settings::only(&["mail", "recipient", "data", "message"])?;
+        settings::only(&["mail", "recipient", "data", "message", "parameter"])?;
+        if let Some(parameter) = settings::text("parameter")? {
+            declare::recipient_parameter(&parameter)?;
+        }
         Ok(Self)
     }
 }
@@ -27,7 +31,10 @@ impl Mail for Scripted {
 }
 
 impl Recipient for Scripted {
-    fn recipient(&mut self, address: &str, _parameters: &[Parameter]) -> Decision {
+    fn recipient(&mut self, address: &str, parameters: &[Parameter]) -> Decision {
+        for parameter in parameters {
+            info!("{address} has {}={}", parameter.name, parameter.value.as_deref().unwrap_or_default());
+        }
         play("recipient", address)
     }
 }
@@ -56,7 +63,7 @@ fn play(hook: &str, address: &str) -> Decision {
     info!("asked at {hook} {address}");
     for step in settings::texts(hook).ok().flatten().unwrap_or_default() {
         let step = match step.strip_prefix("for ").and_then(|rest| rest.split_once(' ')) {
-            Some((whose, _)) if whose != address => continue,
+            Some((whose, _)) if !concerns(whose, hook, address) => continue,
             Some((_, step)) => step.to_owned(),
             None => step,
         };
@@ -78,6 +85,7 @@ fn play(hook: &str, address: &str) -> Decision {
             "accept" => return Decision::accept(),
             "tempfail" => return Decision::tempfail(None),
             "reject" => return Decision::reject(None),
+            "disconnect" => return Decision::disconnect(None),
             "discard" => return Decision::discard(),
             "quarantine" => return Decision::quarantine(format!("{a} {b} {rest}").trim()),
             _ => return Decision::tempfail(Reply::new(450, "4.3.5", "no such step")),
@@ -88,6 +96,13 @@ fn play(hook: &str, address: &str) -> Decision {
         }
     }
     Decision::next()
+}
+
+fn concerns(whose: &str, hook: &str, address: &str) -> bool {
+    match hook {
+        "mail" | "recipient" => whose == address,
+        _ => envelope_read::recipients().is_ok_and(|recipients| recipients.iter().any(|recipient| recipient == whose)),
+    }
 }
 
 fn reply(code: &str) -> Reply {

@@ -12,6 +12,7 @@ mod files;
 mod grants;
 mod panics;
 mod random;
+mod reach;
 
 use super::{Loaded, Roster, Runtime, Services};
 use crate::config::{Config, Instances, Problems, Source};

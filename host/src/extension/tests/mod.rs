@@ -8,6 +8,7 @@
     clippy::arithmetic_side_effects
 )]
 
+mod edits;
 mod files;
 mod grants;
 mod panics;

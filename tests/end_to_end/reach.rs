@@ -20,7 +20,7 @@ const TXT: u16 = 16;
 /// A listener with the component, these grants, and more lines of its extension.
 fn listener(name: &str, grants: &[&str], extension: &str) -> String {
     let mut lines = String::new();
-    for capability in ["dns", "http", "stream", "clock", "random", "metrics"] {
+    for capability in ["table", "kv", "dns", "http", "stream", "clock", "random", "metrics"] {
         let written = grants.iter().find(|grant| grant.starts_with(capability));
         lines.push_str(
             &written.map_or_else(|| format!("grant.{capability} = false\n"), |grant| format!("grant.{grant}\n")),

@@ -39,6 +39,15 @@ impl Message {
         Message { incoming: Arc::new(incoming), header: OnceCell::new(), block: None }
     }
 
+    /// A message of these octets, for tests of those who read it.
+    #[cfg(test)]
+    pub async fn of(draft: crate::spool::Draft, octets: &[u8]) -> Arc<Message> {
+        let id = "of-a-test".parse().unwrap_or_else(|_| unreachable!("it is an id"));
+        let mut incoming = Incoming::begin(id, draft, String::new()).await;
+        incoming.write(octets.to_vec()).await;
+        Arc::new(Message::new(incoming))
+    }
+
     /// The same message with this header, which was made of its own.
     pub fn with(&self, header: Arc<Header>) -> Arc<Message> {
         let block = header.is_changed().then(|| header.octets());

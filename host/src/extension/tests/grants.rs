@@ -1,9 +1,10 @@
 //! No sequence of host calls reaches anything outside the grant: random grants, random sequences, and a model of what a
 //! grant means that shares no code with the host.
 //!
-//! The guest is `tests/components/prober`, which calls what it is told to. What it may not have is answered `denied` and
-//! changes nothing; what is marked as secret in the session appears in no answer without its right. A capability is a row
-//! of `CALLS`, a line of the grant in `Rights`, and what it could change in `unchanged_outside`.
+//! The guest is `tests/components/prober`, which calls what it is told to. What it may not have is answered `denied` with the
+//! grant that is missing, is counted, and changes nothing; what is marked as secret in the session appears in no answer
+//! without its right. A capability is a row of `CALLS`, a line of the grant in `Rights`, and what it could change in
+//! `unchanged_outside`. What reaches beyond the session is tried in `reach`, what changes a message in `edits`.
 //!
 //! `PILLARBOX_GRANTS` is how many grants are tried, `PILLARBOX_SEED` the seed of the first.
 
@@ -13,22 +14,21 @@ use crate::session::context::{Origin, Scope};
 use crate::session::envelope::Transaction;
 use crate::session::facts::Login;
 use crate::session::policy::{Answer, ClientChange};
-use std::collections::BTreeMap;
 
 /// How much of a capability that knows names is granted.
 #[derive(Clone, Debug)]
-enum Much {
+pub(super) enum Much {
     None,
     All,
     Some(Vec<&'static str>),
 }
 
 impl Much {
-    fn any(&self) -> bool {
+    pub(super) fn any(&self) -> bool {
         !matches!(self, Much::None)
     }
 
-    fn named(&self, name: &str) -> bool {
+    pub(super) fn named(&self, name: &str) -> bool {
         match self {
             Much::None => false,
             Much::All => true,
@@ -37,7 +37,7 @@ impl Much {
     }
 
     /// As the file has it.
-    fn line(&self, capability: &str) -> String {
+    pub(super) fn line(&self, capability: &str) -> String {
         let value = match self {
             Much::None => "false".to_owned(),
             Much::All => "true".to_owned(),
@@ -79,7 +79,7 @@ impl Names {
     }
 }
 
-fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[&str]) -> String {
     format!("[{}]", names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "))
 }
 
@@ -105,11 +105,11 @@ const CONTEXT: [&str; 7] = ["app_x", "app_y", "other", "other_x", "auth_user", "
 /// What begins the names that no pattern covers for writing without spelling it, or is one.
 const KEPT: [&str; 3] = ["auth_", "tls", "can_relay"];
 
-fn some(numbers: &mut Numbers, names: &[&'static str]) -> Vec<&'static str> {
+pub(super) fn some(numbers: &mut Numbers, names: &[&'static str]) -> Vec<&'static str> {
     names.iter().copied().filter(|_| numbers.once_in(3)).collect()
 }
 
-fn much(numbers: &mut Numbers, names: &[&'static str]) -> Much {
+pub(super) fn much(numbers: &mut Numbers, names: &[&'static str]) -> Much {
     match numbers.below(4) {
         0 => Much::None,
         1 => Much::All,
@@ -169,6 +169,16 @@ impl Rights {
         self.writes.patterns(scope).into_iter().any(|pattern| covers(pattern, name) && spelled(pattern))
     }
 
+    /// The capability that a call lacks.
+    fn missing<'a>(&self, name: &'a str, words: &str) -> &'a str {
+        match name.split_once('.') {
+            // To say who is authenticated is a right of its own, and asked for first where there is the other at all.
+            Some((_, "set-login")) if self.identity.any() && !self.authentication.named(words) => "authentication",
+            Some((capability, _)) => capability,
+            None => name,
+        }
+    }
+
     fn may_identify(&self, field: &str) -> bool {
         self.identity.named(field) && (field != "login" || self.authentication.any())
     }
@@ -183,7 +193,7 @@ impl Rights {
 }
 
 /// Whether a pattern covers a name, letter by letter.
-fn covers(pattern: &str, name: &str) -> bool {
+pub(super) fn covers(pattern: &str, name: &str) -> bool {
     match (pattern.chars().next(), name.chars().next()) {
         (None, None) => true,
         (Some('*'), _) => covers(&pattern[1..], name) || (!name.is_empty() && covers(pattern, &name[1..])),
@@ -360,10 +370,8 @@ fn unchanged_outside(rights: &Rights, before: &Facts, after: &Facts, change: Opt
 #[tokio::test]
 async fn nothing_is_reached_outside_the_grant() {
     let (seed, count) = (number("PILLARBOX_SEED", 1), number("PILLARBOX_GRANTS", 150));
-    let prober = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests/prober.wasm");
-    let octets = fs::read(prober).expect("the guests are built first, by `cargo xtask guests`");
     let bench = Bench::new();
-    bench.keep("prober", &octets);
+    bench.keep_guest("prober");
     let (mut denied, mut done) = (BTreeMap::<&str, u64>::new(), BTreeMap::<&str, u64>::new());
     for seed in seed..seed + count {
         let mut numbers = Numbers(seed);
@@ -372,28 +380,36 @@ async fn nothing_is_reached_outside_the_grant() {
         let roster = roster(loaded.unwrap_or_else(|problems| panic!("seed {seed}: {problems}\n{}", rights.lines())));
         let (mut policy, mut facts) = (policy(&roster), session());
         for _ in 0..8 {
-            let calls: Vec<(&str, String, bool)> = (0..=numbers.below(6))
+            let calls: Vec<(&str, String, Option<&str>)> = (0..=numbers.below(6))
                 .map(|_| {
                     let (name, draw) = numbers.pick(CALLS);
                     let (words, covered) = draw(&mut numbers, &rights);
-                    (*name, format!("{name} {words}").trim().to_owned(), covered)
+                    let missing = (!covered).then(|| rights.missing(name, &words));
+                    (*name, format!("{name} {words}").trim().to_owned(), missing)
                 })
                 .collect();
-            let texts: Vec<&str> = calls.iter().map(|(_, text, _)| text.as_str()).collect();
+            // What there is to be said of a denial stands behind it.
+            let texts: Vec<&str> = calls.iter().flat_map(|(_, text, _)| [text.as_str(), "why"]).collect();
             let what = format!("seed {seed}, {texts:?} with\n{}", rights.lines());
-            let before = facts.clone();
+            let (before, mut counted) = (facts.clone(), bench.denials());
             let answer = policy.command("XTRY", &texts.join(";"), &mut facts).await;
             let Answer::Done(reply, change) = answer else { panic!("{what}: {answer:?}") };
             discloses_nothing(&rights, &reply.to_string(), &what);
             unchanged_outside(&rights, &before, &facts, change.as_ref(), &what);
             let lines: Vec<&str> = reply.lines().collect();
-            assert_eq!(lines.len(), calls.len(), "{what}: {reply}");
-            for (line, (name, text, covered)) in lines.into_iter().zip(&calls) {
+            assert_eq!(lines.len(), texts.len(), "{what}: {reply}");
+            for (line, (name, text, missing)) in lines.chunks(2).zip(&calls) {
+                let [line, why] = *line else { panic!("{what}: {line:?}") };
                 let result = line.strip_prefix(&format!("{text}: ")).unwrap_or_else(|| panic!("{what}: {line}"));
-                assert_eq!(result == "denied", !covered, "{what}: {line}");
-                let tried = if *covered { &mut done } else { &mut denied };
+                assert_eq!(result == "denied", missing.is_some(), "{what}: {line}");
+                if let Some(missing) = missing {
+                    names_the_grant(why.strip_prefix("why: ").unwrap(), missing, &rights.lines(), &what);
+                }
+                let tried = if missing.is_none() { &mut done } else { &mut denied };
                 *tried.entry(*name).or_default() += 1;
             }
+            tally(&mut counted, calls.iter().filter_map(|(_, _, missing)| *missing));
+            assert_eq!(bench.denials(), counted, "{what}");
         }
     }
     // Each was tried, and each that needs a grant was refused as well.

@@ -8,10 +8,12 @@
     clippy::arithmetic_side_effects
 )]
 
+mod edits;
 mod files;
 mod grants;
 mod panics;
 mod random;
+mod reach;
 
 use super::{Loaded, Roster, Runtime, Services};
 use crate::config::{Config, Instances, Problems, Source};
@@ -20,6 +22,7 @@ use crate::session::envelope::{Fate, Recipient};
 use crate::session::facts::Facts;
 use crate::session::generation::RecipientName;
 use crate::session::policy::{Extensions, Memory, Policy};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,6 +51,11 @@ impl Bench {
 
     /// Loads one extension, `guest`, on one listener with these lines in its entry and in its own table.
     async fn load(&self, name: &str, entry: &str, extension: &str) -> Result<Loaded, Problems> {
+        self.runtime.load(&self.config(name, entry, extension)?, &Services::default()).await
+    }
+
+    /// What [`Bench::load`] loads.
+    fn config(&self, name: &str, entry: &str, extension: &str) -> Result<Config, Problems> {
         let text = format!(
             "[server]\nhostname = \"mx.example.org\"\nstate-dir = \"state\"\n\
              [listener.test]\naddress = [\"127.0.0.1:25\"]\nauth.without-tls = true\n\
@@ -55,8 +63,13 @@ impl Bench {
              [extension.guest]\ncomponent = \"{name}.wasm\"\n{extension}\n"
         );
         let directory = self.directory.path().to_path_buf();
-        let config = Config::parse(Source { name: "test".to_owned(), directory, text })?;
-        self.runtime.load(&config, &Services::default()).await
+        Config::parse(Source { name: "test".to_owned(), directory, text })
+    }
+
+    /// Keeps a guest of this repository under its name.
+    fn keep_guest(&self, name: &str) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/guests/{name}.wasm"));
+        self.keep(name, &fs::read(file).expect("the guests are built first, by `cargo xtask guests`"));
     }
 
     /// Failures of `guest` by kind.
@@ -64,6 +77,29 @@ impl Bench {
         let snapshot = self.counters.snapshot();
         snapshot.extensions.into_iter().flat_map(|extension| extension.failures).collect()
     }
+
+    /// Denials of `guest` by capability.
+    fn denials(&self) -> BTreeMap<String, u64> {
+        let snapshot = self.counters.snapshot();
+        snapshot.extensions.into_iter().flat_map(|extension| extension.denials).collect()
+    }
+}
+
+/// What a guest was told with a denial names the grant that is missing; `lines` are those of its grants.
+#[track_caller]
+fn names_the_grant(told: &str, capability: &str, lines: &str, what: &str) {
+    let whole = format!("`grant.{capability}` is `false`");
+    let part = format!("`grant.{capability}` does not cover `");
+    let named = match lines.contains(&format!("grant.{capability} = false\n")) {
+        true => told == whole,
+        false => told.starts_with(&part) && told.ends_with('`') && told.len() > part.len(),
+    };
+    assert!(named, "{what}: a denial of {capability} says {told}");
+}
+
+/// Counts denials.
+fn tally<'a>(counted: &mut BTreeMap<String, u64>, denials: impl IntoIterator<Item = &'a str>) {
+    denials.into_iter().for_each(|capability| *counted.entry(capability.to_owned()).or_default() += 1);
 }
 
 /// The one roster of what [`Bench::load`] loaded.

@@ -1,14 +1,21 @@
 //! One attempt, written `INTERFACE.FUNCTION ARGUMENT …`, and how it went: `ok`, `ok VALUE`, or the kind of error.
 //!
-//! A few arguments are words for what cannot be written in a command line: `CRLF`, `LONG` (40,000 octets).
+//! A few arguments are words for what cannot be written in a command line: `CRLF`, `LONG` (40,000 octets). `why` is what
+//! the denial before it said.
 #![allow(clippy::panic, reason = "one of the attempts is a panic")]
 
+use std::cell::RefCell;
 use std::fmt::Debug;
 
 use pillarbox_sdk::{
     Entry, Error, Scope, advertise, authentication, context_read, context_write, declare, envelope_read, identity,
     message_read, printable, session, state,
 };
+
+thread_local! {
+    /// What the last denial said.
+    static DENIAL: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
 /// Tries it.
 pub fn attempt(attempt: &str) -> String {
@@ -19,6 +26,7 @@ pub fn attempt(attempt: &str) -> String {
     let scope = || if argument(0) == "message" { Scope::Message } else { Scope::Connection };
     match what {
         "panic" => panic!("on purpose"),
+        "why" => printable(&DENIAL.take()),
         "session.id" => said(session::id().map(|id| id.len())),
         "session.listener" => said(session::listener()),
         "session.peer" => said(session::peer().map(|peer| peer.address)),
@@ -112,7 +120,10 @@ fn done(result: Result<(), Error>) -> String {
 
 fn failed(error: Error) -> String {
     match error {
-        Error::Denied(_) => "denied".to_owned(),
+        Error::Denied(why) => {
+            DENIAL.set(why);
+            "denied".to_owned()
+        }
         Error::Invalid(_) => "invalid".to_owned(),
         Error::Limit(_) => "limit".to_owned(),
         Error::Unavailable(_) => "unavailable".to_owned(),

@@ -1,15 +1,16 @@
 //! A component that reaches beyond its session as it is told and says how that went, so that a test sees what the grants
-//! of `dns`, `http`, `stream`, `clock`, `random` and `metrics` give.
+//! of `table`, `kv`, `dns`, `http`, `stream`, `clock`, `random` and `metrics` give.
 //!
 //! What to try stands behind its verb, XREACH, or in its setting `init`, with `;` between; the reply holds the results, one
 //! a line. `stream.*` work on the handle that is named, or on the one that was opened last; what stays open in one call is
-//! tried again in the next by its number.
+//! tried again in the next by its number. `why` is what the denial before it said.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
 
 use pillarbox_sdk::{
-    Answer, Command, Entry, Error, Extension, Reply, clock, declare, dns, http, metrics, printable, random, settings,
-    stream,
+    Answer, Command, Entry, Error, Extension, Reply, clock, declare, dns, http, kv, metrics, printable, random,
+    settings, stream, table,
 };
 
 #[derive(Debug)]
@@ -41,6 +42,11 @@ impl Command for Reacher {
 
 pillarbox_sdk::export!(Reacher: command);
 
+thread_local! {
+    /// What the last denial said.
+    static DENIAL: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 fn results(attempts: &str) -> Vec<String> {
     let mut last = None;
     attempts.split(';').map(|text| attempt(text, &mut last).chars().take(380).collect()).collect()
@@ -51,6 +57,14 @@ fn attempt(attempt: &str, last: &mut Option<u32>) -> String {
     let word = |at: usize| words.get(at).copied().unwrap_or_default();
     let handle = || word(1).parse().ok().or(*last).unwrap_or(u32::MAX);
     match word(0) {
+        "why" => printable(&DENIAL.take()),
+        "table.lookup" => said(table::lookup(word(1), word(2))),
+        "kv.get" => {
+            said(kv::get(word(1)).map(|value| value.map(|octets| String::from_utf8_lossy(&octets).into_owned())))
+        }
+        "kv.set" => said(kv::set(word(1), word(2).as_bytes(), 0)),
+        "kv.unset" => said(kv::unset(word(1))),
+        "kv.increment" => said(kv::increment(word(1), word(2).parse().unwrap_or(1), 0)),
         "dns.addresses" => said(dns::addresses(word(1))),
         "dns.mail-exchangers" => said(dns::mail_exchangers(word(1)).map(|hosts| {
             hosts.into_iter().map(|host| format!("{} {}", host.preference, host.host)).collect::<Vec<_>>()
@@ -99,7 +113,10 @@ fn labels(pairs: Option<&[&str]>) -> Vec<Entry> {
 fn said<T: Debug>(result: Result<T, Error>) -> String {
     match result {
         Ok(value) => printable(&format!("ok {value:?}")),
-        Err(Error::Denied(_)) => "denied".to_owned(),
+        Err(Error::Denied(why)) => {
+            DENIAL.set(why);
+            "denied".to_owned()
+        }
         Err(Error::Invalid(text)) => printable(&format!("invalid: {text}")),
         Err(Error::Limit(text)) => printable(&format!("limit: {text}")),
         Err(Error::Unavailable(text)) => printable(&format!("unavailable: {text}")),

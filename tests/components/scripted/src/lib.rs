@@ -1,14 +1,16 @@
 //! A component that changes envelope and message as its settings say, so that a test sees what comes of it.
 //!
 //! Under a hook's name stands a list of steps: `sender S`, `add A`, `drop A`, `rewrite A B`, `refuse A CODE`, `insert NAME
-//! NTH VALUE`, `replace NAME NTH VALUE`, `remove NAME NTH`, `see` (what it reads of envelope and header), `trap`, and last
-//! a verdict. A step that begins with `for A` is taken for that address alone: at `mail` of that sender, at `recipient` of
-//! that one, later where it is among the recipients. How each went is logged. `parameter` is a parameter of RCPT.
+//! NTH VALUE`, `replace NAME NTH VALUE`, `remove NAME NTH`, `see` (what it reads of envelope and header), `sender-of`,
+//! `recipients`, `fields` and `body` (what it reads there), `trap`, and last a verdict, or `tell`, which is `tempfail` with
+//! what became of each step, one a line. A step that begins with `for A` is taken for that address alone: at `mail` of that
+//! sender, at `recipient` of that one, later where it is among the recipients. How each went is logged. `parameter` is a
+//! parameter of RCPT.
 #![allow(clippy::panic, reason = "one of the steps is a panic")]
 
 use pillarbox_sdk::{
     Accepted, Data, Decision, Error, Extension, Mail, Message, Parameter, Recipient, Reply, declare, envelope_read,
-    envelope_write, info, message_read, message_write, settings,
+    envelope_write, info, message_read, message_write, printable, settings,
 };
 
 #[derive(Debug)]
@@ -61,6 +63,7 @@ pillarbox_sdk::export!(Scripted: mail, recipient, data, message, accepted);
 
 fn play(hook: &str, address: &str) -> Decision {
     info!("asked at {hook} {address}");
+    let mut told = Vec::new();
     for step in settings::texts(hook).ok().flatten().unwrap_or_default() {
         let step = match step.strip_prefix("for ").and_then(|rest| rest.split_once(' ')) {
             Some((whose, _)) if !concerns(whose, hook, address) => continue,
@@ -81,6 +84,14 @@ fn play(hook: &str, address: &str) -> Decision {
             "replace" => message_write::replace_header(a, nth, rest),
             "remove" => message_write::remove_header(a, nth),
             "see" => see(),
+            "sender-of" => envelope_read::sender().map(|sender| told.push(sender.unwrap_or_default())),
+            "recipients" => envelope_read::recipients().map(|all| told.push(all.join(" "))),
+            "fields" => fields().map(|names| told.push(names.join(" "))),
+            "body" => message_read::read(0, 300).map(|octets| told.push(String::from_utf8_lossy(&octets).into_owned())),
+            "tell" => {
+                let shown = told.iter().map(|text| printable(text).chars().take(380).collect()).collect();
+                return Decision::tempfail(Reply::lines(450, "4.7.1", shown));
+            }
             "trap" => panic!("on purpose"),
             "accept" => return Decision::accept(),
             "tempfail" => return Decision::tempfail(None),
@@ -90,10 +101,9 @@ fn play(hook: &str, address: &str) -> Decision {
             "quarantine" => return Decision::quarantine(format!("{a} {b} {rest}").trim()),
             _ => return Decision::tempfail(Reply::new(450, "4.3.5", "no such step")),
         };
-        match went {
-            Ok(()) => info!("{hook}: {step}: ok"),
-            Err(error) => info!("{hook}: {step}: {}", error.describe()),
-        }
+        let went = went.map_or_else(|error| error.describe(), |()| "ok".to_owned());
+        info!("{hook}: {step}: {went}");
+        told.push(went);
     }
     Decision::next()
 }
@@ -113,8 +123,11 @@ fn see() -> Result<(), Error> {
     let sender = envelope_read::sender()?.unwrap_or_default();
     info!("sees {sender} to {}", envelope_read::recipients()?.join(" "));
     if let Ok(size) = message_read::size() {
-        let names: Vec<String> = message_read::headers()?.into_iter().map(|header| header.name).collect();
-        info!("sees {size} octets with {}", names.join(" "));
+        info!("sees {size} octets with {}", fields()?.join(" "));
     }
     Ok(())
+}
+
+fn fields() -> Result<Vec<String>, Error> {
+    Ok(message_read::headers()?.into_iter().map(|header| header.name).collect())
 }

@@ -190,7 +190,7 @@ fn addresses_are_as_strict_as_a_clients() {
         event.field("text")[whole.len()..].to_owned()
     };
     for step in ["add ü@example.test", "sender ö@client.test", "add <d@example.test>", "refuse b@example.test 421"] {
-        assert!(said_of(step).starts_with("malformed: "), "{step}: {}", said_of(step));
+        assert!(said_of(step).starts_with("invalid: "), "{step}: {}", said_of(step));
     }
     client.expect("MAIL FROM:<a@client.test> SMTPUTF8 BODY=8BITMIME", "250 *");
     client.expect("RCPT TO:<b@example.test>", "250 *");

@@ -168,10 +168,10 @@ fn what_is_reached_is_what_was_granted() {
     // Each denial names what was asked for, in the log, and is counted.
     let (port, other) = (web.port(), echo.port());
     for (tried, capability, what) in [
-        ("dns.addresses mail.example.net", "dns", "mail.example.net"),
-        ("dns.addresses badexample.org", "dns", "badexample.org"),
-        ("dns.texts 7.2.0.192.zen.example.org", "dns", "7.2.0.192.zen.example.org"),
-        ("dns.pointers 192.0.2.7", "dns", "7.2.0.192.in-addr.arpa"),
+        ("dns.addresses mail.example.net", "dns", "a mail.example.net"),
+        ("dns.addresses badexample.org", "dns", "a badexample.org"),
+        ("dns.texts 7.2.0.192.zen.example.org", "dns", "txt 7.2.0.192.zen.example.org"),
+        ("dns.pointers 192.0.2.7", "dns", "ptr 7.2.0.192.in-addr.arpa"),
         (&*format!("http.send POST http://{web}/ body=x"), "http", &*format!("POST http://{web}")),
         (&format!("http.send GET https://{web}/"), "http", &format!("GET https://{web}")),
         (&format!("http.send GET http://localhost:{port}/"), "http", &format!("GET http://localhost:{port}")),

@@ -25,6 +25,8 @@ pub struct Entry {
     pub declared: Declared,
     /// The hooks that are asked: exported, wanted, and with the capability they need.
     pub hooks: BTreeSet<Hook>,
+    /// Its `recipients` leave none of the hooks that it has work at.
+    silenced: bool,
     /// For whom it is there; none: for everybody.
     peers: Option<Vec<IpNet>>,
     trust: Trust,
@@ -65,6 +67,8 @@ impl Entry {
             granted && linked.tenant.has(*hook) && !declared.without.contains(hook)
         };
         let hooks = exported.iter().copied().filter(asked).collect();
+        let mut wanted = exported.difference(&declared.without);
+        let silenced = !linked.tenant.is_everybody() && !wanted.any(|hook| linked.tenant.has(*hook));
         let mut hasher = Sha256::new();
         hasher.update(linked.digest.0);
         // Debug text of plain data: equal exactly when the values are.
@@ -77,6 +81,7 @@ impl Entry {
             linked,
             declared,
             hooks,
+            silenced,
             peers: entry.peers.clone(),
             trust: entry.trust,
             candidate: None,
@@ -302,7 +307,7 @@ fn check_declared(entry: &Use, this: &Entry, problems: &mut Vec<Problem>) {
                 ));
             }
         }
-        if this.hooks.is_empty() {
+        if this.silenced {
             let asked = "`recipient`, `data`, `message` and `accepted`";
             problem(format!("has none of the hooks an entry with `recipients` is asked at: {asked}"));
         }

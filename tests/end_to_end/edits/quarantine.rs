@@ -24,12 +24,13 @@ fn discard_and_refusal_win_over_quarantine() {
         ("a@client.test", vec!["message@example.test", "b@example.test"], "message", 250),
         // The first reason stays.
         ("m@client.test", vec!["data@example.test", "message@example.test"], "mail", 250),
-        // Whoever has a decisive word first at a hook is the last to be asked there.
-        ("a@client.test", vec!["message@example.test", "gone@example.test"], "message", 250),
+        // At the same hook the others are asked all the same.
+        ("a@client.test", vec!["message@example.test", "gone@example.test"], "", 250),
         ("m@client.test", vec!["gone@example.test"], "", 250),
         ("a@client.test", vec!["data@example.test", "gone@example.test"], "", 250),
         ("a@client.test", vec!["early@example.test", "message@example.test"], "", 250),
         ("m@client.test", vec!["no@example.test"], "", 550),
+        ("a@client.test", vec!["message@example.test", "no@example.test"], "", 550),
         ("a@client.test", vec!["data@example.test", "no@example.test"], "", 550),
         ("m@client.test", vec!["later@example.test"], "", 451),
     ] {

@@ -256,9 +256,12 @@ fn a_tenant_has_no_word_about_the_session() {
     let told: Vec<&str> = events.iter().map(|event| event.field("text")).filter(|text| !text.is_empty()).collect();
     assert_eq!(told, ["asked at recipient", "asked at data", "asked at message", "told of accepted"]);
     for (settings, what) in [
-        ("", "declares a verb, and has with `recipients` no word about the session"),
-        ("verb = \"\"\nmechanisms = [\"XPROBE\"]", "declares a SASL mechanism, and has with `recipients` no word"),
-        ("verb = \"\"\nparameter = \"XP\"", "declares a MAIL parameter, and has with `recipients` no word"),
+        ("", "declares a verb, which an entry with `recipients` cannot: it is asked about them alone"),
+        (
+            "verb = \"\"\nmechanisms = [\"XPROBE\"]",
+            "declares a SASL mechanism, which an entry with `recipients` cannot",
+        ),
+        ("verb = \"\"\nparameter = \"XP\"", "declares a MAIL parameter, which an entry with `recipients` cannot"),
     ] {
         prober(settings).run(&["check"]).exits(65).says(what);
     }

@@ -410,7 +410,7 @@ async fn nothing_of_a_message_changes_outside_the_grant() {
                     Went::Ok => said == "ok",
                     Went::Tells(text) if words == "recipients" => plain(said) == *text && next() == "ok",
                     Went::Tells(text) => said == text && next() == "ok",
-                    Went::Malformed => said.starts_with("malformed: "),
+                    Went::Malformed => said.starts_with("invalid: "),
                     Went::Unavailable => said.starts_with("not available now: "),
                     Went::Denied(capability) => {
                         let why = said.strip_prefix("not granted: ");

@@ -21,7 +21,7 @@ use query::{Found, Question};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant as Moment, timeout_at};
 use turn::Turns;
 
@@ -49,11 +49,11 @@ pub struct Resolver {
     wait: Duration,
     /// Look-ups under way.
     places: Semaphore,
-    turns: Turns<IpAddr, ClientName>,
+    turns: Turns<IpAddr, OnceCell<ClientName>>,
     memory: Memory<IpAddr, ClientName>,
     /// Questions of extensions under way. They have places of their own: no guest keeps a session from its client's name.
     query_places: Semaphore,
-    questions: Turns<Question, Found>,
+    questions: Turns<Question, OnceCell<Found>>,
     answers: Memory<Question, Found>,
 }
 

@@ -346,6 +346,19 @@ async fn who_waits_for_one_that_goes_away_asks_itself() {
     assert_eq!(resolver.turns.len(), 0);
 }
 
+#[test]
+fn of_two_who_leave_at_once_one_is_the_last() {
+    let turns = Turns::<u32, OnceCell<()>>::default();
+    let (one, two) = (turns.join(1), turns.join(1));
+    // As of one who has left and does not yet let go.
+    let late = Arc::clone(&one.shared);
+    drop(one);
+    assert_eq!(turns.len(), 1);
+    drop(two);
+    assert_eq!(turns.len(), 0);
+    drop(late);
+}
+
 #[tokio::test(start_paused = true)]
 async fn memory_forgets_and_is_bounded() {
     let memory = Memory::<IpAddr, ClientName>::default();

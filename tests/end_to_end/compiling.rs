@@ -211,6 +211,10 @@ fn who_compiles_has_nothing_of_the_server_and_is_not_in_its_way() {
                 assert!(leads_to.starts_with("pipe:") || leads_to == "/dev/null" || leads_to.is_empty(), "{leads_to}");
             }
         }
+        // The first to go when the system has no memory, before the helper, before the server.
+        let goes = |pid: u32| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap().trim().to_owned();
+        until("a worker that goes first", || goes(worker) == "1000");
+        assert_eq!(goes(helper), "500");
         // The nineteenth field, of which two lie before the name's end.
         let nice = || {
             let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();

@@ -3,6 +3,7 @@
 //! session is, what follows from a name, or who may ask for what.
 
 mod memory;
+mod places;
 mod query;
 mod turn;
 
@@ -17,11 +18,12 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{TokioResolver, system_conf};
 use memory::{Memory, Weight};
+use places::Places;
 use query::{Found, Question};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant as Moment, timeout_at};
 use turn::Turns;
 
@@ -49,11 +51,11 @@ pub struct Resolver {
     wait: Duration,
     /// Look-ups under way.
     places: Semaphore,
-    turns: Turns<IpAddr, ClientName>,
+    turns: Turns<IpAddr, OnceCell<ClientName>>,
     memory: Memory<IpAddr, ClientName>,
     /// Questions of extensions under way. They have places of their own: no guest keeps a session from its client's name.
-    query_places: Semaphore,
-    questions: Turns<Question, Found>,
+    query_places: Places,
+    questions: Turns<Question, OnceCell<Found>>,
     answers: Memory<Question, Found>,
 }
 
@@ -94,7 +96,7 @@ impl Resolver {
             places: Semaphore::new(PLACES),
             turns: Turns::default(),
             memory: Memory::default(),
-            query_places: Semaphore::new(PLACES),
+            query_places: Places::new(PLACES),
             questions: Turns::default(),
             answers: Memory::default(),
         })
@@ -120,15 +122,19 @@ impl Resolver {
         if let Some(known) = self.memory.recall(&address) {
             return known;
         }
-        let work = async {
-            // It is never closed.
-            let _place = self.places.acquire().await.ok()?;
-            Some(self.look_up(address).await)
-        };
-        let found = timeout_at(deadline, work).await.ok().flatten();
-        let (name, keep) = found.unwrap_or((ClientName::Temporary, SILENCE));
+        // It is never closed. Of what was never asked nothing is known, and nothing remembered.
+        let Ok(Ok(_place)) = timeout_at(deadline, self.places.acquire()).await else { return ClientName::Temporary };
+        let began = Moment::now();
+        let found = timeout_at(deadline, self.look_up(address)).await;
+        let (name, keep) = found.unwrap_or_else(|_| (ClientName::Temporary, self.silence_since(began)));
         self.memory.keep(address, &name, keep);
         name
+    }
+
+    /// How long it is remembered that there was no answer to what is asked since then. Whoever had a place at the last
+    /// moment, as others gave theirs back, has hardly asked.
+    fn silence_since(&self, began: Moment) -> Duration {
+        if began.elapsed() < self.wait / TRIES { Duration::ZERO } else { SILENCE }
     }
 
     /// The name, and how long that holds.

@@ -163,12 +163,12 @@ impl Resolver {
         if let Some(known) = self.answers.recall(&question) {
             return known;
         }
-        let work = async {
-            // It is never closed.
-            let _place = self.query_places.acquire().await.ok()?;
-            Some(self.ask_for(&question).await)
-        };
-        let (found, keep) = timeout_at(deadline, work).await.ok().flatten().unwrap_or((Err(LATE), SILENCE));
+        let domain = self.query_places.about(question.0.as_str());
+        // Of what was never asked nothing is known, and nothing remembered.
+        let Ok(Some(_place)) = timeout_at(deadline, self.query_places.take(&domain)).await else { return Err(LATE) };
+        let began = Moment::now();
+        let found = timeout_at(deadline, self.ask_for(&question)).await;
+        let (found, keep) = found.unwrap_or_else(|_| (Err(LATE), self.silence_since(began)));
         self.answers.keep(question, &found, keep);
         found
     }

@@ -346,6 +346,19 @@ async fn who_waits_for_one_that_goes_away_asks_itself() {
     assert_eq!(resolver.turns.len(), 0);
 }
 
+#[test]
+fn of_two_who_leave_at_once_one_is_the_last() {
+    let turns = Turns::<u32, OnceCell<()>>::default();
+    let (one, two) = (turns.join(1), turns.join(1));
+    // As of one who has left and does not yet let go.
+    let late = Arc::clone(&one.shared);
+    drop(one);
+    assert_eq!(turns.len(), 1);
+    drop(two);
+    assert_eq!(turns.len(), 0);
+    drop(late);
+}
+
 #[tokio::test(start_paused = true)]
 async fn memory_forgets_and_is_bounded() {
     let memory = Memory::<IpAddr, ClientName>::default();
@@ -498,10 +511,37 @@ async fn guests_who_ask_a_silent_server_are_told_in_time_and_hold_up_no_session(
         tokio::task::yield_now().await;
     }
     // They hold every place there is for guests, and none of those for the names of clients.
-    assert_eq!((resolver.query_places.available_permits(), resolver.places.available_permits()), (0, PLACES));
+    assert_eq!((resolver.query_places.all.available_permits(), resolver.places.available_permits()), (0, PLACES));
     assert!(waiting.join_all().await.iter().all(Result::is_err));
     assert!(began.elapsed() <= Duration::from_secs(21), "{:?}", began.elapsed());
-    assert_eq!((resolver.questions.len(), resolver.query_places.available_permits()), (0, PLACES));
+    assert_eq!((resolver.questions.len(), resolver.query_places.all.available_permits()), (0, PLACES));
+}
+
+#[tokio::test]
+async fn a_domain_that_is_silent_holds_up_no_other() {
+    let silent = (0..2 * PLACES).map(|number| format!("n{number}.silent.example.")).collect::<Vec<_>>();
+    let mut replies: Vec<_> = silent.iter().map(|name| (name.as_str(), RecordType::TXT, Reply::Silence)).collect();
+    let listed = Reply::Records(vec![RData::TXT(TXT::new(vec!["listed".to_owned()]))]);
+    replies.push(("2.0.0.127.list.test.", RecordType::TXT, listed));
+    let server = Server::start(replies).await;
+    let dns = Dns { servers: vec![server.address], timeout: Duration::from_millis(1500) };
+    let resolver = Arc::new(Resolver::new(&dns).unwrap());
+    let mut waiting = JoinSet::new();
+    for name in &silent {
+        let (resolver, name) = (Arc::clone(&resolver), queried(name));
+        waiting.spawn(async move { resolver.texts(&name).await });
+    }
+    // All of them have begun before this goes on.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(resolver.query_places.all.available_permits(), PLACES - places::IN_DOMAIN);
+    assert_eq!(resolver.texts(&queried("2.0.0.127.list.test")).await, Ok(vec![b"listed".to_vec()]));
+    assert!(waiting.join_all().await.iter().all(Result::is_err));
+    assert_eq!((resolver.query_places.domains.len(), resolver.query_places.all.available_permits()), (0, PLACES));
+    // Those that never had a place were never asked, and nothing is remembered of them.
+    let known = |name: &&String| resolver.answers.recall(&(queried(name), RecordType::TXT)).is_some();
+    assert_eq!(silent.iter().filter(known).count(), places::IN_DOMAIN);
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ fn compile(
     recognise(&octets, &terms.limits)?;
     let (size, key) = (octets.len(), Key::new(engine.wasmtime(), digest));
     let cache = terms.cache.as_ref().and_then(|(path, access)| open(path, *access));
-    let (component, cached) = match cache.as_ref().and_then(|cache| find(cache, key, engine, &terms.limits)) {
+    let (component, cached) = match cache.as_ref().and_then(|cache| find(cache, key, engine, size)) {
         Some(component) => (component, true),
         None => {
             let wrong = |fault: Fault| LoadError::Compile(fault.words(&terms.limits));
@@ -150,9 +150,9 @@ fn open(path: &Path, access: Access) -> Option<Cache> {
     })
 }
 
-fn find(cache: &Cache, key: Key, engine: &Engine, limits: &config::Compile) -> Option<Component> {
+fn find(cache: &Cache, key: Key, engine: &Engine, size: usize) -> Option<Component> {
     let unfit = |error: String| tracing::warn!(entry = ?key, error, "an entry of the cache cannot be used, it is compiled anew");
-    let code = cache.find(key, largest_code(limits)).map_err(|error| unfit(error.to_string())).ok()??;
+    let code = cache.find(key, largest_code(size)).map_err(|error| unfit(error.to_string())).ok()??;
     code.load(engine).map_err(|error| unfit(error.to_string())).ok()
 }
 

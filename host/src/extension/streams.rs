@@ -1,6 +1,7 @@
 //! The byte streams of one call: handles that lead to sockets. It does not know which addresses are granted.
 
 use crate::config::{Host, StreamAddress};
+use crate::http;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -42,7 +43,7 @@ impl Streams {
                     Box::new(TcpStream::connect((*address, *port)).await?)
                 }
                 StreamAddress::Tcp(Host::Name(name), port) => {
-                    Box::new(TcpStream::connect((name.as_str(), *port)).await?)
+                    Box::new(TcpStream::connect(&*http::addresses(name, *port).await?).await?)
                 }
                 StreamAddress::Unix(path) => Box::new(UnixStream::connect(path).await?),
             })

@@ -2,8 +2,10 @@
 //! keeps no cookie and asks no proxy that the environment names. It does not know who may call whom: it calls the target
 //! it is given.
 
+mod lookup;
 mod target;
 
+pub use lookup::addresses;
 pub use target::{BadUrl, Target};
 
 use crate::config::{self, Host, METHODS};
@@ -183,8 +185,16 @@ impl Client {
             *request.method_mut() = method;
             *request.uri_mut() = target.uri();
             *request.headers_mut() = headers;
-            let response = self.pool.request(request).await.map_err(|error| NoAnswer(observe::chain(&error)))?;
-            self.take(response).await
+            let (pool, most) = (self.pool.clone(), self.most);
+            // The client looks names up wherever it runs.
+            let apart = lookup::spawn(async move {
+                let response = pool.request(request).await.map_err(|error| NoAnswer(observe::chain(&error)))?;
+                take(response, most).await
+            });
+            match apart {
+                Ok(task) => task.end().await.unwrap_or_else(|error| Err(NoAnswer(error.to_string()))),
+                Err(error) => Err(NoAnswer(error.to_string())),
+            }
         };
         match timeout(self.wait, exchange).await {
             Ok(answer) => answer,
@@ -197,24 +207,24 @@ impl Client {
         let of_host = places.entry((target.host.clone(), target.port));
         Arc::clone(of_host.or_insert_with(|| Arc::new(Semaphore::new(PLACES))))
     }
+}
 
-    async fn take(&self, response: Response<Incoming>) -> Result<Answer, NoAnswer> {
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
-        let status = response.status().as_u16();
-        let mut incoming = response.into_body();
-        let mut body = Vec::new();
-        // What is beyond the cap is never read: the connection goes with the rest.
-        while body.len() < self.most
-            && let Some(frame) = incoming.frame().await
-        {
-            let frame = frame.map_err(|error| NoAnswer(observe::chain(&error)))?;
-            let Ok(data) = frame.into_data() else { continue };
-            let room = self.most.saturating_sub(body.len());
-            body.extend(data.iter().take(room));
-        }
-        Ok(Answer { status, headers, body })
+async fn take(response: Response<Incoming>, most: usize) -> Result<Answer, NoAnswer> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    let status = response.status().as_u16();
+    let mut incoming = response.into_body();
+    let mut body = Vec::new();
+    // What is beyond the cap is never read: the connection goes with the rest.
+    while body.len() < most
+        && let Some(frame) = incoming.frame().await
+    {
+        let frame = frame.map_err(|error| NoAnswer(observe::chain(&error)))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let room = most.saturating_sub(body.len());
+        body.extend(data.iter().take(room));
     }
+    Ok(Answer { status, headers, body })
 }
 
 impl fmt::Debug for Client {

@@ -174,6 +174,21 @@ async fn a_host_that_hangs_keeps_nobody_from_another() {
     assert_eq!(client.places(&silent_target).available_permits(), PLACES);
 }
 
+/// Names are looked up by threads of their own, be they all taken.
+#[tokio::test]
+async fn look_ups_that_hang_keep_nobody_from_an_address() {
+    let site = Site::start(Manner::Says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), None).await;
+    let http = config::Http { timeout: Duration::from_millis(300), ..config::Http::default() };
+    let client = Client::new(&http).unwrap();
+    let target = Target::parse(&format!("http://localhost:{}/", site.address.port())).unwrap();
+    let get = || client.send(&target, Outgoing::new("GET", [], Vec::new()).unwrap());
+    let hanging = lookup::tests::Hanging::start().await;
+    assert!(get().await.unwrap_err().to_string().contains("in time"));
+    assert_eq!(site.get(&client, "/").await.unwrap().status, 200);
+    drop(hanging);
+    assert_eq!(get().await.unwrap().status, 200);
+}
+
 #[tokio::test]
 async fn a_redirect_is_an_answer() {
     let other = Site::start(Manner::Says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), None).await;

@@ -4,8 +4,7 @@
 use super::thread::Thread;
 use super::{Answer, KvError, Operation, count, lives, until};
 use std::collections::HashMap;
-use std::sync::Arc;
-use tokio::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Octets that a view keeps, keys and values and what it takes to keep them.
 pub(super) const ROOM: usize = 16 << 20;
@@ -15,16 +14,20 @@ pub(super) const OVERHEAD: usize = 128;
 #[derive(Clone, Debug)]
 pub(super) struct Shadow {
     behind: Thread,
-    /// Held while the store behind is asked, so that to count up is one step here too.
+    /// Never held while the store behind is asked: all sessions share it.
     written: Arc<Mutex<Written>>,
 }
 
-#[derive(Debug, Default)]
+/// When it expires, and the value.
+type Value = (u64, Vec<u8>);
+
+#[derive(Debug)]
 struct Written {
-    /// When it expires, and the value; none where the key was taken away. What has expired stays, for it hides what is
-    /// behind it.
-    entries: HashMap<String, Option<(u64, Vec<u8>)>>,
+    /// None where the key was taken away. What has expired stays as long as there is room, for it hides what is behind it.
+    entries: HashMap<String, Option<Value>>,
     octets: usize,
+    /// Nothing expires before.
+    earliest: u64,
 }
 
 impl Shadow {
@@ -38,27 +41,37 @@ impl Shadow {
     }
 
     pub(super) async fn perform(&self, operation: Operation) -> Result<Answer, KvError> {
-        let mut written = self.written.lock().await;
         let now = (self.behind.clock)();
         match operation {
-            Operation::Get { key } => self.read(&written, key, now).await.map(Answer::Value),
-            Operation::Set { key, value, ttl, .. } => {
-                written.put(key, Some((until(now, ttl), value))).map(|()| Answer::Done)
+            Operation::Get { key } => {
+                let own = self.written().find(&key, now);
+                match own {
+                    Some(value) => Ok(Answer::Value(value)),
+                    None => self.read_behind(key).await.map(Answer::Value),
+                }
             }
-            Operation::Unset { key } => written.put(key, None).map(|()| Answer::Done),
+            Operation::Set { key, value, ttl, .. } => {
+                self.written().put(key, Some((until(now, ttl), value)), now).map(|()| Answer::Done)
+            }
+            Operation::Unset { key } => self.written().put(key, None, now).map(|()| Answer::Done),
             Operation::Increment { key, by, ttl, .. } => {
-                let old = self.read(&written, key.clone(), now).await?;
+                let known = self.written().entries.contains_key(&key);
+                let behind = if known { None } else { self.read_behind(key.clone()).await? };
+                // What was written meanwhile goes before what is behind, so that no two calls answer the same sum.
+                let mut written = self.written();
+                let old = written.find(&key, now).unwrap_or(behind);
                 let (sum, value) = count(old.as_ref().map(|(_, value)| &**value), by)?;
                 let until = old.map_or_else(|| until(now, ttl), |(until, _)| until);
-                written.put(key, Some((until, value))).map(|()| Answer::Sum(sum))
+                written.put(key, Some((until, value)), now).map(|()| Answer::Sum(sum))
             }
         }
     }
 
-    async fn read(&self, written: &Written, key: String, now: u64) -> Result<Option<(u64, Vec<u8>)>, KvError> {
-        if let Some(entry) = written.entries.get(&key) {
-            return Ok(entry.clone().filter(|(until, _)| lives(*until, now)));
-        }
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read_behind(&self, key: String) -> Result<Option<Value>, KvError> {
         match self.behind.perform(Operation::Get { key }).await? {
             Answer::Value(value) => Ok(value),
             Answer::Done | Answer::Sum(_) => Err(KvError::Unavailable),
@@ -66,19 +79,57 @@ impl Shadow {
     }
 }
 
+impl Default for Written {
+    fn default() -> Self {
+        Written { entries: HashMap::new(), octets: 0, earliest: u64::MAX }
+    }
+}
+
 impl Written {
-    fn put(&mut self, key: String, entry: Option<(u64, Vec<u8>)>) -> Result<(), KvError> {
-        let room = |entry: &Option<(u64, Vec<u8>)>| {
-            let value = entry.as_ref().map_or(0, |(_, value)| value.len());
-            value.saturating_add(key.len()).saturating_add(OVERHEAD)
-        };
-        let before = self.entries.get(&key).map_or(0, room);
-        let octets = self.octets.saturating_sub(before).saturating_add(room(&entry));
+    /// What was written under this key and is left of it; none where nothing was.
+    fn find(&self, key: &str, now: u64) -> Option<Option<Value>> {
+        let entry = self.entries.get(key)?;
+        Some(entry.clone().filter(|(until, _)| lives(*until, now)))
+    }
+
+    fn put(&mut self, key: String, entry: Option<Value>, now: u64) -> Result<(), KvError> {
+        if self.with(&key, &entry) > ROOM {
+            self.drop_expired(now);
+        }
+        let octets = self.with(&key, &entry);
         if octets > ROOM {
             return Err(KvError::Full);
         }
         self.octets = octets;
+        self.earliest = self.earliest.min(expires(&entry));
         self.entries.insert(key, entry);
         Ok(())
     }
+
+    /// Octets in all, once this entry is one of them.
+    fn with(&self, key: &str, entry: &Option<Value>) -> usize {
+        let before = self.entries.get(key).map_or(0, |entry| room(key, entry));
+        self.octets.saturating_sub(before).saturating_add(room(key, entry))
+    }
+
+    /// Makes room. Whoever reads such a key now sees what is behind it.
+    fn drop_expired(&mut self, now: u64) {
+        // A view that is full of what lasts is not gone through at each call.
+        if self.earliest > now {
+            return;
+        }
+        self.entries.retain(|_, entry| expires(entry) > now);
+        self.octets = self.entries.iter().map(|(key, entry)| room(key, entry)).sum();
+        self.earliest = self.entries.values().map(expires).min().unwrap_or(u64::MAX);
+    }
+}
+
+fn room(key: &str, entry: &Option<Value>) -> usize {
+    let value = entry.as_ref().map_or(0, |(_, value)| value.len());
+    value.saturating_add(key.len()).saturating_add(OVERHEAD)
+}
+
+/// When it does; never, as late as can be.
+fn expires(entry: &Option<Value>) -> u64 {
+    entry.as_ref().map(|(until, _)| *until).filter(|until| *until != 0).unwrap_or(u64::MAX)
 }

@@ -374,3 +374,55 @@ async fn a_view_takes_no_more_memory_than_it_may() {
     view.set(space, "a/0000", Vec::new(), 0).await.unwrap();
     view.set(space, "a/more", vec![0; LARGEST_VALUE], 0).await.unwrap();
 }
+
+/// Counters by address and hour fill it in a day; those of yesterday must not keep out those of today.
+#[tokio::test]
+async fn what_has_expired_in_a_view_makes_room() {
+    let stage = Stage::new();
+    let view = stage.open().shadow();
+    let space = Space { name: "a/", quota: u64::MAX };
+    let fill = async |first: usize, ttl: u64| {
+        let mut number = first;
+        while view.set(space, &format!("a/{number:06}"), vec![0; LARGEST_VALUE], ttl).await.is_ok() {
+            number += 1;
+        }
+        number - first
+    };
+    let fit = fill(0, 10).await;
+    stage.pass(9);
+    assert_eq!(fill(100_000, 10).await, 0);
+    stage.pass(1);
+    view.unset("a/000000").await.unwrap();
+    view.increment(space, "a/n", 1, 0).await.unwrap();
+    assert_eq!(fill(200_000, 0).await, fit);
+    assert_eq!(text(&view, "a/n").await.as_deref(), Some("1"), "what lasts stays");
+    stage.pass(1_000_000);
+    assert_eq!(fill(300_000, 10).await, 0);
+}
+
+/// Where the store behind is slow, only those wait who read what is there.
+#[tokio::test]
+#[allow(clippy::await_holding_lock, reason = "it is the thread of the store that is to wait for it")]
+async fn a_view_of_a_slow_store_writes_all_the_same() {
+    let stage = Stage::new();
+    let slow = Arc::new(std::sync::Mutex::new(()));
+    let gate = slow.clone();
+    let clock = move || {
+        // The store asks for the time in its thread, the view in the caller's.
+        if std::thread::current().name() == Some("kv") {
+            drop(gate.lock().unwrap());
+        }
+        1_700_000_000_000
+    };
+    let kv = Kv::open(stage.directory.path(), Arc::new(clock)).unwrap();
+    let view = kv.shadow();
+    let held = slow.lock().unwrap();
+    let mut behind = Box::pin(view.increment(WIDE, "a/n", 1, 0));
+    let polled = std::future::poll_fn(|context| std::task::Poll::Ready(behind.as_mut().poll(context)));
+    assert!(polled.await.is_pending());
+    let patience = std::time::Duration::from_secs(5);
+    let written = tokio::time::timeout(patience, view.set(WIDE, "a/n", b"41".to_vec(), 0)).await;
+    assert_eq!(written, Ok(Ok(())));
+    drop(held);
+    assert_eq!(behind.await, Ok(42), "what was written meanwhile counts");
+}

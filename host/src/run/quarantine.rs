@@ -29,7 +29,13 @@ async fn carry_out(spool: &Spool, order: Order) -> Result<Response, String> {
             Ok(Response::Shelf(Shelf { messages, more: shelf.more }))
         }
         Order::Show { id, offset } => {
-            let stored = spool.load_aside(&parsed(&id)?).await.map_err(|error| refused(&id, &error))?;
+            let name = parsed(&id)?;
+            // A large message is shown in many parts, and is verified whole before the first.
+            let stored = match offset {
+                0 => spool.load_aside(&name).await,
+                _ => spool.open_aside(&name).await,
+            };
+            let stored = stored.map_err(|error| refused(&id, &error))?;
             let (stored, octets) = read(stored, offset).await.map_err(|error| chain(&error))?;
             let envelope = &stored.envelope;
             let message = described(envelope, stored.content_len, usize::MAX);
@@ -95,4 +101,66 @@ async fn read(stored: Stored, offset: u64) -> io::Result<(Stored, Vec<u8>)> {
         Ok((stored, octets))
     };
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+    use super::*;
+    use crate::spool::Quarantined;
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    const ID: &str = "s.1";
+
+    fn envelope() -> Envelope {
+        let text = String::new;
+        Envelope {
+            id: ID.parse().unwrap(),
+            session: text(),
+            received: 0,
+            listener: text(),
+            hostname: text(),
+            peer: text(),
+            client: text(),
+            helo: None,
+            protocol: text(),
+            sender: text(),
+            parameters: Vec::new(),
+            recipients: Vec::new(),
+            connection: BTreeMap::new(),
+            message: BTreeMap::new(),
+            quarantined: Some(Quarantined { extension: text(), reason: text(), hook: text() }),
+        }
+    }
+
+    async fn shown(spool: &Spool, offset: u64) -> Option<Vec<u8>> {
+        match carry_out(spool, Order::Show { id: ID.to_owned(), offset }).await {
+            Ok(Response::Shown(shown)) => shown.octets(),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        }
+    }
+
+    /// Damage elsewhere than in the part is found only by who reads all of it, which the first part is enough for.
+    #[tokio::test]
+    async fn a_message_is_verified_with_its_first_part() {
+        let state = tempfile::tempdir().unwrap();
+        let spool = Spool::open(state.path()).unwrap();
+        let mut draft = spool.begin(ID.parse().unwrap());
+        let content = vec![b'x'; PART + 10];
+        draft.write(&content).await.unwrap();
+        draft.commit(envelope()).await.unwrap();
+        let offset = u64::try_from(PART).unwrap();
+        assert_eq!(shown(&spool, 0).await.unwrap(), content[..PART]);
+        assert_eq!(shown(&spool, offset).await.unwrap(), content[PART..]);
+        assert!(shown(&spool, offset + 10).await.unwrap().is_empty());
+        let file = state.path().join("spool/quarantine").join(ID);
+        let mut octets = fs::read(&file).unwrap();
+        octets[100] ^= 1;
+        fs::write(&file, octets).unwrap();
+        assert_eq!(shown(&spool, 0).await, None);
+        assert_eq!(shown(&spool, offset).await.unwrap(), content[PART..]);
+    }
 }

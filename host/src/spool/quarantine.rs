@@ -73,6 +73,15 @@ impl Spool {
         spawn(move || load(&inner, &id)).await
     }
 
+    /// Reads a message in quarantine without a look at its content: for whoever had it verified just before.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be used.
+    pub async fn open_aside(&self, id: &MessageId) -> Result<Stored, QuarantineError> {
+        let (inner, id) = (Arc::clone(&self.0), id.clone());
+        spawn(move || read(&inner, &id, stored::peek)).await
+    }
+
     /// Moves a message into the queue, durably, and tells who delivers.
     ///
     /// # Errors
@@ -128,13 +137,21 @@ fn look(spool: &Inner, id: &MessageId) -> Result<(Box<Envelope>, u64), LoadError
 }
 
 fn load(spool: &Inner, id: &MessageId) -> Result<Stored, QuarantineError> {
+    read(spool, id, stored::verify)
+}
+
+fn read(
+    spool: &Inner,
+    id: &MessageId,
+    judge: impl FnOnce(&fs::File, &MessageId) -> Result<(Envelope, u64), LoadError>,
+) -> Result<Stored, QuarantineError> {
     let file = match open_regular(&spool.quarantine_path(id)) {
         Ok(Some(file)) => Arc::new(file),
         Ok(None) => return Err(QuarantineError::Unusable(LoadError::Foreign)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(QuarantineError::Unknown),
         Err(error) => return Err(error.into()),
     };
-    let (envelope, content) = stored::verify(&file, id).map_err(QuarantineError::Unusable)?;
+    let (envelope, content) = judge(&file, id).map_err(QuarantineError::Unusable)?;
     Ok(stored::stored(file, envelope, content))
 }
 

@@ -16,7 +16,6 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// What every entry begins with.
@@ -244,10 +243,10 @@ fn make_secret(directory: &File, replace: bool) -> Result<Vec<u8>, Unfit> {
 
 /// A file that is whole and on disk, under a name that nobody looks for.
 fn write(directory: &File, parts: &[&[u8]]) -> io::Result<String> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = format!("{DRAFT}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    // From a process of the same id that died here.
-    let _ = unlinkat(directory, &name, AtFlags::empty());
+    // Not by the process's id: on one directory, two containers have the same.
+    let mut chance = [0; 16];
+    getrandom::fill(&mut chance).map_err(io::Error::from)?;
+    let name = format!("{DRAFT}{:032x}", u128::from_le_bytes(chance));
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(openat(directory, &name, flags, Mode::RUSR | Mode::WUSR)?);
     let written = parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all());
@@ -453,6 +452,17 @@ mod tests {
         });
         assert!(secrets.iter().all(|secret| *secret == secrets[0]));
         assert_eq!(names(&directory), [SECRET]);
+    }
+
+    #[test]
+    fn what_another_is_writing_is_left_alone() {
+        let (_parent, directory, cache) = made();
+        // As a process of the same id would name it, in another container.
+        let others: Vec<String> = (0..1000).map(|number| format!("{DRAFT}{}-{number}", std::process::id())).collect();
+        others.iter().for_each(|name| fs::write(directory.join(name), "half").unwrap());
+        keep(&cache, ONE, "code");
+        assert_eq!(found(&cache, ONE).as_deref(), Some("code"));
+        assert_eq!(names(&directory).iter().filter(|name| name.starts_with(DRAFT)).count(), others.len());
     }
 
     #[test]

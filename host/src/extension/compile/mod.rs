@@ -75,7 +75,7 @@ impl Workshop {
 }
 
 impl Fault {
-    /// What the operator is told. Whatever is not the component's own fault names the key that could be changed.
+    /// What the operator is told. What a key could change names it.
     pub fn words(&self, limits: &Compile) -> String {
         match self {
             Fault::Component(text) => format!("the component cannot be compiled: {text}"),
@@ -86,9 +86,7 @@ impl Fault {
             Fault::Memory => {
                 format!("compiling took more than {} of memory (`server.compile.memory`)", limits.shown_memory())
             }
-            Fault::Code => {
-                format!("the compiled code is larger than 16 times {} (`server.compile.size`)", limits.shown_size())
-            }
+            Fault::Code => "the compiled code is larger than 6 times the component and 16 MiB".to_owned(),
             Fault::BrokenOff(how) => format!("the compiler broke off ({how})"),
         }
     }

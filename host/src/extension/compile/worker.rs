@@ -132,7 +132,7 @@ fn start(order: Order, done: &Sender<Event>) -> io::Result<Child> {
     command.env("RAYON_NUM_THREADS", processors.saturating_sub(LEFT).max(1).to_string());
     let mut child = command.spawn()?;
     let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else { return Ok(child) };
-    let most = largest_code(&order.limits);
+    let most = largest_code(order.octets.len());
     let done = done.clone();
     let threads = thread::Builder::new()
         // One that ends early takes no more; why, its answer says.

@@ -33,9 +33,10 @@ impl Session {
             Ask::Response(ask) => Box::pin(self.response(ask)).await,
             Ask::Mail(ask) => self.mail(ask).await,
             Ask::Recipient(ask) => self.recipient(ask).await,
-            Ask::Data(ask) => self.data(ask).await,
-            Ask::Message(ask) => self.message(ask).await,
-            Ask::Commit(ask) => self.commit(ask).await,
+            // As are these, of which there is one a message.
+            Ask::Data(ask) => Box::pin(self.data(ask)).await,
+            Ask::Message(ask) => Box::pin(self.message(ask)).await,
+            Ask::Commit(ask) => Box::pin(self.commit(ask)).await,
         }
         self.facts_mut().phase = Phase::Idle;
     }
@@ -83,7 +84,7 @@ impl Session {
                 self.settle_rights();
                 ask.done(reply);
             }
-            Answer::Done(reply, Some(change)) => match self.rename(change).await {
+            Answer::Done(reply, Some(change)) => match Box::pin(self.rename(change)).await {
                 Ok(()) => ask.done(reply),
                 Err(Renamed::NotWelcome(refusal)) => ask.lock(refusal),
                 Err(Renamed::MayNotSend(refusal)) => ask.abandon(refusal),

@@ -220,3 +220,61 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::super::envelope::Edit;
+    use super::super::generation::RecipientName;
+    use super::*;
+    use pillarbox_smtp::reply;
+
+    fn recipient(address: &str, said: usize) -> Recipient {
+        Recipient {
+            address: address.to_owned(),
+            name: RecipientName::of(&address.parse().unwrap(), "mx.example.test"),
+            parameters: Vec::new(),
+            nowhere: false,
+            fate: Fate::Keep,
+            said: Some(said),
+        }
+    }
+
+    /// Whoever was made the same as another is told what that one is told: nobody hears 250 of a copy that is nowhere.
+    #[test]
+    fn who_is_made_the_same_as_another_shares_its_fate() {
+        let name = |address: &str| recipient(address, 0).name;
+        let rewrite = |from: &str, to: &str| Edit::Rewrite(name(from), recipient(to, 9));
+        for (edits, refused, kept) in [
+            (vec![rewrite("b@x.test", "d@x.test")], [false, false], vec!["d@x.test"]),
+            (
+                vec![rewrite("b@x.test", "d@x.test"), Edit::Refuse(name("d@x.test"), reply::policy_reject())],
+                [true, true],
+                vec![],
+            ),
+            (
+                vec![
+                    rewrite("b@x.test", "d@x.test"),
+                    rewrite("d@x.test", "e@x.test"),
+                    Edit::Refuse(name("e@x.test"), reply::policy_reject()),
+                ],
+                [true, true],
+                vec![],
+            ),
+            (
+                vec![Edit::Refuse(name("d@x.test"), reply::policy_reject()), rewrite("b@x.test", "d@x.test")],
+                [false, true],
+                vec!["d@x.test"],
+            ),
+        ] {
+            let recipients = vec![recipient("b@x.test", 0), recipient("d@x.test", 1)];
+            let mut transaction = Transaction { recipients, ..Transaction::default() };
+            let what = format!("{edits:?}");
+            edits.into_iter().for_each(|edit| transaction.apply(edit));
+            let shares = Shares::of(&transaction, false);
+            assert_eq!([0, 1].map(|place: usize| shares.refusals[place].is_some()), refused, "{what}");
+            let queue: Vec<&str> = shares.queue.iter().map(|kept| &*kept.address).collect();
+            assert_eq!(queue, kept, "{what}");
+        }
+    }
+}

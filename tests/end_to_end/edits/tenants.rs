@@ -265,6 +265,14 @@ fn a_tenant_has_no_word_about_the_session() {
     ] {
         prober(settings).run(&["check"]).exits(65).says(what);
     }
+    // And one whose hooks are all about the session would never be asked.
+    let lookup = configs::maildirs(&format!(
+        "{LISTENER}\n[[listener.edge.extension]]\nuse = \"lookup\"\n{ONE}\ngrant.session = true\ngrant.envelope-read = true\n\
+         grant.dns = true\ngrant.metrics = true\ngrant.http = [\"127.0.0.1:1\"]\n[extension.lookup]\ncomponent = {:?}\n\
+         [extension.lookup.settings]\nlists = [\"list.test\"]\n",
+        guest("example-lookup")
+    ));
+    Site::new(&lookup).run(&["check"]).exits(65).says("has none of the hooks an entry with `recipients` is asked at");
 }
 
 #[test]

@@ -157,3 +157,22 @@ async fn a_draft_is_rewritten_beside_itself() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_release_that_broke_off_is_finished_at_the_next_start() {
+    let state = tempdir().unwrap();
+    let spool = Spool::open(state.path()).unwrap();
+    for name in ["s.1", "s.2"] {
+        aside(&spool, name, &content(100)).await.unwrap();
+    }
+    let (queue, quarantine) = (state.path().join("spool/queue"), state.path().join("spool/quarantine"));
+    drop(spool);
+    fs::hard_link(quarantine.join("s.1"), queue.join("s.1")).unwrap();
+    // Of one name and not of one file: nobody knows which is right, so both stay.
+    fs::write(queue.join("s.2"), "in the way").unwrap();
+
+    let spool = Spool::open(state.path()).unwrap();
+    assert_eq!(shelf(&spool).await, [("s.2".to_owned(), true)]);
+    assert_eq!((spool.depth(), spool.quarantined()), (2, 1));
+    assert!(read(&spool.load(&id("s.1")).await.unwrap()) == content(100));
+}

@@ -5,35 +5,15 @@ mod refused;
 mod shadow;
 
 use crate::configs::listeners as config;
+use crate::reload::{listener, policy, version};
 
 const ONE: &str = "example-policy";
 const TWO: &str = "example-policy-v2";
 
 /// A listener with the policy, version one, and `candidate` below it.
 fn with_candidate(candidate: &str) -> String {
-    config(&format!(
-        r#"
-[listener.test]
-address = ["127.0.0.1:0"]
-relay.domains = ["example.test"]
-[[listener.test.extension]]
-use = "policy"
-grant.session = ["client"]
-grant.context-read = {{ connection = ["policy_bypass"] }}
-grant.context-write = {{ message = ["policy_*"] }}
-grant.envelope-read = true
-grant.message-read = true
-[[listener.test.extension]]
-use = "xdumpcontext"
-peers = ["127.0.0.0/8"]
-grant.context-read = true
-
-[extension.policy]
-component = "../../../target/guests/{ONE}.wasm"
-settings = {{ senders = ["spam@example.net"], refusals = 3, marker = "X-TEST-MARKER" }}
-{candidate}
-"#
-    ))
+    let settings = r#"settings = { senders = ["spam@example.net"], refusals = 3, marker = "X-TEST-MARKER" }"#;
+    config(&(listener("test", "", &policy("test")) + &version(ONE, settings) + candidate))
 }
 
 /// Version two as the candidate, with these lines.

@@ -165,9 +165,7 @@ fn refused_recipients_hear_it_where_there_is_a_reply() {
     let server = start("protocol = \"lmtp\"", &[("", script)]);
     let mut client = server.client("edge");
     client.expect("LHLO client.example.test", "250 *");
-    client.expect("MAIL FROM:<a@client.test>", "250 *");
-    client.expect("RCPT TO:<b@example.test>", "250 *");
-    client.expect("RCPT TO:<d@example.test>", "250 *");
+    client.begin("a@client.test", &["b@example.test", "d@example.test"]);
     client.expect("DATA", "354 *");
     client.content(CONTENT);
     client.expect_reply("554 not for you");

@@ -13,7 +13,7 @@ use crate::configs::listeners as config;
 use pillarbox_tests::{Client, Event, Server};
 
 /// A listener with these lines and entries, and XDUMPCONTEXT.
-fn listener(name: &str, lines: &str, entries: &str) -> String {
+pub fn listener(name: &str, lines: &str, entries: &str) -> String {
     let address = if lines.contains("address") { "" } else { "address = [\"127.0.0.1:0\"]" };
     format!(
         r#"
@@ -31,7 +31,7 @@ grant.context-read = true
 }
 
 /// An entry of the policy on a listener.
-fn policy(listener: &str) -> String {
+pub fn policy(listener: &str) -> String {
     format!(
         r#"
 [[listener.{listener}.extension]]
@@ -46,7 +46,7 @@ grant.message-read = true
 }
 
 /// The policy itself, in one of its versions.
-fn version(component: &str, settings: &str) -> String {
+pub fn version(component: &str, settings: &str) -> String {
     format!("\n[extension.policy]\ncomponent = \"../../../target/guests/{component}.wasm\"\n{settings}\n")
 }
 

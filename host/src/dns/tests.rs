@@ -386,6 +386,19 @@ async fn a_system_without_servers_asks_its_own() {
     Resolver::new(&Dns::default()).unwrap();
 }
 
+/// Asks for the texts of all these names, each for itself. All have begun when this returns.
+async fn asked(resolver: &Arc<Resolver>, names: &[String]) -> JoinSet<Result<Vec<Vec<u8>>, Unanswered>> {
+    let mut waiting = JoinSet::new();
+    for name in names {
+        let (resolver, name) = (Arc::clone(resolver), queried(name));
+        waiting.spawn(async move { resolver.texts(&name).await });
+    }
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    waiting
+}
+
 fn queried(name: &str) -> Queried {
     name.parse().unwrap()
 }
@@ -501,15 +514,7 @@ async fn guests_who_ask_a_silent_server_are_told_in_time_and_hold_up_no_session(
     let server = Server::start(replies).await;
     let resolver = Arc::new(server.resolver());
     let began = tokio::time::Instant::now();
-    let mut waiting = JoinSet::new();
-    for name in &silent {
-        let (resolver, name) = (Arc::clone(&resolver), queried(name));
-        waiting.spawn(async move { resolver.texts(&name).await });
-    }
-    // All of them have begun before this goes on.
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
+    let waiting = asked(&resolver, &silent).await;
     // They hold every place there is for guests, and none of those for the names of clients.
     assert_eq!((resolver.query_places.all.available_permits(), resolver.places.available_permits()), (0, PLACES));
     assert!(waiting.join_all().await.iter().all(Result::is_err));
@@ -526,15 +531,7 @@ async fn a_domain_that_is_silent_holds_up_no_other() {
     let server = Server::start(replies).await;
     let dns = Dns { servers: vec![server.address], timeout: Duration::from_millis(1500) };
     let resolver = Arc::new(Resolver::new(&dns).unwrap());
-    let mut waiting = JoinSet::new();
-    for name in &silent {
-        let (resolver, name) = (Arc::clone(&resolver), queried(name));
-        waiting.spawn(async move { resolver.texts(&name).await });
-    }
-    // All of them have begun before this goes on.
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
+    let waiting = asked(&resolver, &silent).await;
     assert_eq!(resolver.query_places.all.available_permits(), PLACES - places::IN_DOMAIN);
     assert_eq!(resolver.texts(&queried("2.0.0.127.list.test")).await, Ok(vec![b"listed".to_vec()]));
     assert!(waiting.join_all().await.iter().all(Result::is_err));

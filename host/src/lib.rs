@@ -13,6 +13,7 @@
 //!   in; they name every room.
 //! - [`listener`]: sockets, and who is let in. [`extension`]: guests. [`control`]: the socket for orders.
 //! - [`session`]: one connection. [`delivery`]: messages on their way out.
+//! - [`relay`]: the other side of the protocol.
 //! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes. [`auth`]: users and their passwords.
 //!   [`dns`]: what the DNS says. [`http`]: calling hosts. [`kv`]: values that outlive sessions. [`table`]: files that keys
 //!   are looked up in.
@@ -32,6 +33,7 @@ pub mod http;
 pub mod kv;
 pub mod listener;
 pub mod observe;
+pub mod relay;
 pub mod report;
 pub mod run;
 pub mod session;

@@ -78,7 +78,7 @@ fn summary(prepared: &Prepared) -> String {
         let domains: Vec<String> = route.domains.iter().map(ToString::to_string).collect();
         let domains = if domains.is_empty() { "every domain".to_owned() } else { domains.join(" ") };
         let creates = match (&route.to, route.create) {
-            (Target::Discard, _) => "",
+            (Target::Discard | Target::Relay(_) | Target::Webhook(_) | Target::Nats(_), _) => "",
             (Target::Maildir(_), true) => "made when missing",
             (Target::Maildir(_), false) => "must exist",
         };

@@ -7,6 +7,7 @@
 
 mod auth;
 mod candidate;
+mod delivery;
 mod domain;
 mod explain;
 mod extension;
@@ -35,6 +36,7 @@ mod words;
 
 pub use auth::{Auth, External};
 pub use candidate::{Candidate, Trial, WHOLE};
+pub use delivery::{Concurrency, Delivery, Retry};
 pub use domain::{DomainPattern, RecipientPattern};
 pub use explain::{Explained, Provenance};
 pub use extension::{Component, Extension, STOCK, Setting};
@@ -50,7 +52,10 @@ pub use limits::{Limits, LimitsPart, Manners};
 pub use listener::{Listener, PeerBlock};
 pub use problem::{Place, Problem, Problems, Source};
 pub use reach::{DnsReach, HttpHost, HttpReach, METHODS, Reach, RecordKind, Scheme, StreamAddress};
-pub use route::{MaildirPath, Route, Target};
+pub use route::{
+    Hop, HopHost, HopProtocol, HopTimeouts, HopTls, HopTlsMode, Login, MaildirPath, NatsServers, NatsTarget, PassOn,
+    RelayTarget, Route, Target, WebhookTarget,
+};
 pub use rules::{Relay, RelayPart, Rules};
 pub use server::{Compile, Instances, Level, Log, LogFormat, Server};
 pub use table::{TableFile, TableType};
@@ -82,6 +87,8 @@ pub struct Config {
     pub dns: Dns,
     /// `[http]`.
     pub http: Http,
+    /// `[delivery]`.
+    pub delivery: Delivery,
     /// `[listener.NAME]`, by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
     /// `[extension.NAME]`, by name.
@@ -139,6 +146,7 @@ impl Config {
         let log = Log::read(&mut root);
         let dns = Dns::read(&mut root);
         let http = Http::read(&mut root);
+        let delivery = Delivery::read(&mut root);
         let extensions = root.take("extension").map(|value| value.named_tables("[extension.NAME]")).unwrap_or_default();
         // One that is defined wrongly is defined all the same: who uses it makes no second mistake.
         let names = |values: &[Value<'_>]| values.iter().map(|value| value.name.to_owned()).collect::<Vec<_>>();
@@ -171,6 +179,7 @@ impl Config {
             log,
             dns,
             http,
+            delivery,
             listeners,
             extensions,
             tables,

@@ -83,7 +83,7 @@ impl TlsMode {
 }
 
 /// A certificate chain with its private key, both PEM files.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The chain, the server's own certificate first. Absolute.
     pub chain: PathBuf,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::maildir;
 use super::route::{Destination, RecipientName, Routes};
-use crate::spool::{Envelope, LoadError, MessageId, Recipient, Spool, Stored};
+use crate::spool::{Envelope, LoadError, MessageId, Recipient, Record, Spool, Stored};
 
 /// What an attempt is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +56,8 @@ async fn serve(
     occasion: Occasion,
 ) -> io::Result<()> {
     let envelope = &stored.envelope;
-    let mut left = stored.pending.len();
-    for &index in &stored.pending {
+    let mut left = stored.progress.pending().len();
+    for &index in &stored.progress.pending() {
         let Some(recipient) = envelope.recipients.get(index) else { continue };
         let (stored, routes) = (Arc::clone(&stored), Arc::clone(routes));
         let delivery = tokio::task::spawn_blocking(move || deliver(&routes, &stored, index, occasion)).await;
@@ -67,7 +67,7 @@ async fn serve(
                 left -= 1;
                 // The last one is recorded by the message's end.
                 if left > 0 {
-                    spool.settle(id, index).await?;
+                    spool.record(id, vec![Record::Delivered(index)]).await?;
                 }
             }
             Err(error) => log_deferred(envelope, recipient, &error),
@@ -109,6 +109,7 @@ fn deliver(routes: &Routes, stored: &Stored, index: usize, occasion: Occasion) -
     let recipient = envelope.recipients.get(index).ok_or(Deferred::NoRoute)?;
     match routes.destination(&name(envelope, recipient)).ok_or(Deferred::NoRoute)? {
         Destination::Discard => Ok("discard:".to_owned()),
+        Destination::Relay(..) | Destination::Webhook(_) | Destination::Nats(_) => Err(Deferred::NoRoute),
         Destination::Mailbox { mailbox, create } => {
             let binary = |(name, value): &(String, Option<String>)| {
                 name == "BODY" && value.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("BINARYMIME"))

@@ -10,8 +10,14 @@
 mod address;
 mod attempt;
 mod maildir;
+mod nats;
+mod notice;
+mod order;
 mod route;
+mod terms;
+mod webhook;
 
+pub use order::{Action, Counts, DestinationCounts, OrderError, Page, Selection, Waiting};
 pub use route::{Judgement, RecipientName, Routes};
 
 use std::collections::HashMap;
@@ -162,6 +168,45 @@ impl Delivery {
 
 async fn next(scan: &mut Option<mpsc::Receiver<MessageId>>) -> Option<MessageId> {
     scan.as_mut()?.recv().await
+}
+
+/// The operator's hand in the queue. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Handle(());
+
+impl Handle {
+    /// A part of the queue: what a selection covers of the messages behind this name, in order of their ids. Looks at so
+    /// many messages at most, chosen or not.
+    ///
+    /// # Errors
+    /// The queue cannot be read.
+    pub async fn page(&self, selection: &Selection, after: Option<&str>, most: usize) -> Result<Page, OrderError> {
+        let _ = (selection, after, most);
+        Ok(Page::default())
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read.
+    pub async fn show(&self, id: &MessageId) -> Result<Waiting, OrderError> {
+        let _ = id;
+        Err(OrderError::Gone)
+    }
+
+    /// Does something with one message.
+    ///
+    /// # Errors
+    /// It was not done.
+    pub async fn act(&self, id: &MessageId, action: Action) -> Result<(), OrderError> {
+        let _ = (id, action);
+        Err(OrderError::Gone)
+    }
+
+    /// How the queue is.
+    pub fn counts(&self) -> Counts {
+        Counts::default()
+    }
 }
 
 /// Messages attempted at a time.

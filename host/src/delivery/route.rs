@@ -6,11 +6,33 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::address::Mailbox;
-use crate::config::{Route, Target};
+use super::nats::Nats;
+use super::webhook::Webhook;
+use crate::config::{Config, Problem, Route, Target};
+use crate::dns::Resolver;
+use crate::observe::chain;
+use crate::relay::Relay;
 
 /// The routes of one configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Routes(Arc<[Way]>);
+
+/// A route, and what takes messages along it.
+#[derive(Debug)]
+struct Way {
+    route: Route,
+    carrier: Carrier,
+}
+
+/// What takes messages along a route.
 #[derive(Clone, Debug)]
-pub struct Routes(Arc<[Route]>);
+enum Carrier {
+    /// This process, with nothing to be kept between messages.
+    None,
+    Relay(Relay),
+    Webhook(Webhook),
+    Nats(Nats),
+}
 
 /// A recipient, as routes look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +63,36 @@ pub enum Judgement {
 }
 
 impl Routes {
-    /// The first route that matches wins.
-    pub fn new(routes: Arc<[Route]>) -> Routes {
-        Routes(routes)
+    /// Reads what the routes of a configuration name, and says what is wrong with it. The first route that matches wins.
+    pub fn load(config: &Config, names: &Arc<Resolver>) -> (Routes, Vec<Problem>) {
+        let hostname: Arc<str> = config.server.hostname.as_str().into();
+        let (mut ways, mut problems) = (Vec::new(), Vec::new());
+        for route in config.routes.iter() {
+            let carrier = match &route.to {
+                Target::Maildir(_) | Target::Discard => Ok(Carrier::None),
+                Target::Relay(target) => {
+                    Relay::load(target, &hostname, names).map(Carrier::Relay).map_err(|error| chain(&error))
+                }
+                Target::Webhook(target) => Webhook::load(target).map(Carrier::Webhook).map_err(|error| chain(&error)),
+                Target::Nats(target) => Nats::load(target).map(Carrier::Nats).map_err(|error| chain(&error)),
+            };
+            match carrier {
+                Ok(carrier) => ways.push(Way { route: route.clone(), carrier }),
+                Err(error) => problems.push(Problem::at(route.place, error)),
+            }
+        }
+        (Routes(ways.into()), problems)
+    }
+
+    /// Takes over the connections of routes that lead to the same place, when a new configuration takes the old one's
+    /// place.
+    pub fn inherit(&self, before: &Routes) {
+        for way in self.0.iter() {
+            let same = before.0.iter().find(|old| old.route.to == way.route.to);
+            if let (Carrier::Relay(new), Some(Carrier::Relay(old))) = (&way.carrier, same.map(|old| &old.carrier)) {
+                new.inherit(old);
+            }
+        }
     }
 
     /// Whether mail for this recipient can be delivered now.
@@ -53,6 +102,7 @@ impl Routes {
     pub async fn judge(&self, recipient: &RecipientName<'_>) -> Judgement {
         match self.destination(recipient) {
             Some(Destination::Discard) => Judgement::Discard,
+            Some(Destination::Relay(..) | Destination::Webhook(_) | Destination::Nats(_)) => Judgement::Deliver,
             Some(Destination::Mailbox { create: true, .. }) => Judgement::Deliver,
             Some(Destination::Mailbox { mailbox, create: false }) => {
                 match tokio::task::spawn_blocking(move || exists(&mailbox.path)).await {
@@ -70,17 +120,20 @@ impl Routes {
 
     /// Where this recipient's mail goes, or `None` if no route takes it.
     pub(super) fn destination(&self, recipient: &RecipientName<'_>) -> Option<Destination> {
-        let mut routes = self.0.iter();
-        let route = routes.find(|route| route.matches(recipient.domain)).or_else(|| {
-            let fallback = self.0.iter().find(|route| matches!(route.to, Target::Maildir(_)));
+        let mut ways = self.0.iter();
+        let way = ways.find(|way| way.route.matches(recipient.domain)).or_else(|| {
+            let fallback = self.0.iter().find(|way| matches!(way.route.to, Target::Maildir(_)));
             fallback.filter(|_| recipient.bare_postmaster)
         })?;
-        Some(match &route.to {
-            Target::Discard => Destination::Discard,
-            Target::Maildir(path) => Destination::Mailbox {
+        Some(match (&way.route.to, &way.carrier) {
+            (Target::Maildir(path), _) => Destination::Mailbox {
                 mailbox: Mailbox::new(path.template(), recipient.local, recipient.domain),
-                create: route.create || recipient.postmaster,
+                create: way.route.create || recipient.postmaster,
             },
+            (_, Carrier::Relay(relay)) => Destination::Relay(relay.clone(), recipient.domain.to_owned()),
+            (_, Carrier::Webhook(webhook)) => Destination::Webhook(webhook.clone()),
+            (_, Carrier::Nats(nats)) => Destination::Nats(nats.clone()),
+            (_, Carrier::None) => Destination::Discard,
         })
     }
 }
@@ -89,7 +142,14 @@ impl Routes {
 #[derive(Debug)]
 pub(super) enum Destination {
     Discard,
-    Mailbox { mailbox: Mailbox, create: bool },
+    Mailbox {
+        mailbox: Mailbox,
+        create: bool,
+    },
+    /// Another server, for recipients of this domain.
+    Relay(Relay, String),
+    Webhook(Webhook),
+    Nats(Nats),
 }
 
 /// Whether there is a mailbox at `path`.

@@ -44,7 +44,7 @@ impl Bed {
              [listener.edge]\naddress = [\"127.0.0.1:0\"]\nrelay.domains = [\"example.test\"]\n{routes}"
         );
         let source = Source { name: "test.toml".to_owned(), directory: self.at.path().to_owned(), text };
-        Arc::new(Routes::new(Config::parse(source).unwrap().routes))
+        Arc::new(routes_of(source))
     }
 
     async fn commit(&self, name: &str, recipients: &[&str]) {
@@ -58,7 +58,7 @@ impl Bed {
     }
 
     async fn pending(&self, name: &str) -> Vec<usize> {
-        self.spool.load(&id(name)).await.unwrap().pending
+        self.spool.load(&id(name)).await.unwrap().progress.pending()
     }
 
     fn mail(&self, path: &str) -> PathBuf {
@@ -112,6 +112,7 @@ fn envelope(name: &str, recipients: &[&str]) -> Envelope {
             domain: domain.to_owned(),
             postmaster: local.eq_ignore_ascii_case("postmaster"),
             parameters: Vec::new(),
+            refused: None,
         }
     };
     Envelope {
@@ -130,6 +131,7 @@ fn envelope(name: &str, recipients: &[&str]) -> Envelope {
         connection: BTreeMap::new(),
         message: BTreeMap::new(),
         quarantined: None,
+        notice_of: None,
     }
 }
 
@@ -360,7 +362,7 @@ async fn what_no_route_takes_stays() {
 async fn a_message_without_recipients_left_is_removed() {
     let bed = Bed::new();
     bed.commit("s.1", &["bob@example.test"]).await;
-    bed.spool.settle(&id("s.1"), 0).await.unwrap();
+    bed.spool.record(&id("s.1"), vec![crate::spool::Record::Delivered(0)]).await.unwrap();
     bed.attempt("s.1", EACH, Occasion::Start).await;
     assert_eq!((bed.spool.depth(), bed.mail("").exists()), (0, false));
 }
@@ -471,4 +473,12 @@ async fn there_is_one_delivery() {
     let (_stop, stopped) = watch::channel(false);
     let run = run(bed.spool.clone(), Arc::new(ArcSwap::from(bed.routes(EACH))), stopped);
     timeout(Duration::from_secs(30), run).await.unwrap();
+}
+
+fn routes_of(source: Source) -> Routes {
+    let config = Config::parse(source).unwrap();
+    let names = Arc::new(crate::dns::Resolver::new(&config.dns).unwrap());
+    let (routes, problems) = Routes::load(&config, &names);
+    assert!(problems.is_empty(), "{problems:?}");
+    routes
 }

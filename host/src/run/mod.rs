@@ -165,7 +165,7 @@ impl Server {
         let prepared = Arc::new(prepare(&choice, &runtime, &services).await?);
         let spool = Spool::open(&prepared.config.server.state_dir)?;
         kv.begin();
-        let routes = Arc::new(ArcSwap::from_pointee(Routes::new(prepared.config.routes.clone())));
+        let routes = Arc::new(ArcSwap::from_pointee(prepared.routes.clone()));
         let generations = watch::Sender::new(Arc::new(Generation::default()));
         let service = Service {
             generations: generations.subscribe(),
@@ -204,8 +204,9 @@ impl Server {
     /// Puts a checked configuration in the place of the one that is served: binds what is new, and publishes all of it
     /// at once.
     async fn publish(&self, prepared: Arc<Prepared>) -> Result<u64, Refused> {
-        let Prepared { config, loaded, tls, users, names, .. } = &*prepared;
-        let routes = Arc::new(Routes::new(config.routes.clone()));
+        let Prepared { config, loaded, tls, users, names, routes, .. } = &*prepared;
+        routes.inherit(&self.routes.load());
+        let routes = Arc::new(routes.clone());
         let hostname: Arc<str> = config.server.hostname.as_str().into();
         let post = |(name, listener): (&String, &Arc<config::Listener>)| {
             let extensions = loaded.rosters.get(name)?.clone();
@@ -270,8 +271,10 @@ impl Server {
         serving.previous = Some(before);
         serving.rolled_back_from = None;
         drop(serving);
-        let what = if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("\n") };
-        Ok(format!("generation {number} is served\n{what}"))
+        Ok(format!(
+            "generation {number} is served\n{}",
+            if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("\n") }
+        ))
     }
 
     /// Follows the files that may change without a reload, until the server ends.

@@ -5,6 +5,7 @@ use super::users::{self, Shared};
 use crate::cli::ConfigChoice;
 use crate::config::{Capability, ClientName, Config, Granted, Problem, Problems, Source, TlsMode};
 use crate::control::SOCKET;
+use crate::delivery::Routes;
 use crate::dns::Resolver;
 use crate::extension::{Loaded, Runtime, Services};
 use crate::http::{Client, HttpError};
@@ -89,6 +90,8 @@ pub struct Prepared {
     pub tables: Tables,
     /// Who is asked for names, where a listener or an extension wants them.
     pub names: Option<Arc<Resolver>>,
+    /// Where mail goes.
+    pub routes: Routes,
 }
 
 /// Checks everything `serve` would refuse, without serving. `lasting` is what outlives the configuration.
@@ -116,11 +119,16 @@ pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime, lasting: &Service
             None
         }
     };
+    let (routes, routes_problems) = match routes(&config, &names) {
+        Ok(loaded) => loaded,
+        Err(problem) => (Routes::default(), vec![problem]),
+    };
+    problems.extend(routes_problems);
     let services = Services { tables: tables.clone(), names: names.clone(), http, ..lasting.clone() };
     let extensions = runtime.load(&config, &services).await;
     // What is wrong with files and with extensions is said together.
     match extensions {
-        Ok(loaded) if problems.is_empty() => Ok(Prepared { config, loaded, tls, users, tables, names }),
+        Ok(loaded) if problems.is_empty() => Ok(Prepared { config, loaded, tls, users, tables, names, routes }),
         Ok(_) => Err(Problems::new(config.source.clone(), problems).into()),
         Err(found) => {
             let all = found.iter().cloned().chain(problems).collect();
@@ -136,6 +144,14 @@ fn names(config: &Config) -> Result<Option<Arc<Resolver>>, Problem> {
     }
     let resolver = Resolver::new(&config.dns).map_err(|error| Problem::whole(observe::chain(&error)))?;
     Ok(Some(Arc::new(resolver)))
+}
+
+fn routes(config: &Config, names: &Option<Arc<Resolver>>) -> Result<(Routes, Vec<Problem>), Problem> {
+    let names = match names {
+        Some(names) => names.clone(),
+        None => Arc::new(Resolver::new(&config.dns).map_err(|error| Problem::whole(observe::chain(&error)))?),
+    };
+    Ok(Routes::load(config, &names))
 }
 
 fn http(config: &Config) -> Result<Option<Arc<Client>>, Problem> {

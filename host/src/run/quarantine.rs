@@ -132,6 +132,7 @@ mod tests {
             connection: BTreeMap::new(),
             message: BTreeMap::new(),
             quarantined: Some(Quarantined { extension: text(), reason: text(), hook: text() }),
+            notice_of: None,
         }
     }
 

@@ -82,6 +82,7 @@ impl Shares {
             domain: recipient.name.domain.clone(),
             postmaster: recipient.name.postmaster,
             parameters: recipient.parameters.clone(),
+            refused: None,
         };
         let Some(why) = aside else { return self.queue.push(kept) };
         match self.aside.iter_mut().find(|(other, _)| other == why) {
@@ -184,6 +185,7 @@ impl Session {
                 reason: why.reason.clone(),
                 hook: why.hook.to_owned(),
             }),
+            notice_of: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::MessageId;
+use super::{Failure, MessageId};
 
 /// The envelope of one accepted message, with where it came from and both contexts as they were at its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub struct Envelope {
     /// Why the message was kept aside, if it was; it stays here when it is released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<Quarantined>,
+    /// The message this one is a notice of (RFC 3464), if this server made it; such a message is never told of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice_of: Option<MessageId>,
 }
 
 /// Who had a message kept aside, and why.
@@ -70,4 +73,8 @@ pub struct Recipient {
     pub postmaster: bool,
     /// RCPT's parameters, in order.
     pub parameters: Vec<(String, Option<String>)>,
+    /// Why it is refused, if policy refused it when its sender could no longer be told by a reply: nothing is delivered to
+    /// it, and its sender is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Failure>,
 }

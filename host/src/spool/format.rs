@@ -1,4 +1,4 @@
-//! The format of a message's file, version 1, and of its log.
+//! The format of a message's file, version 1. Its log is `journal`'s.
 //!
 //! ```text
 //! PILLARBOX-SPOOL 1\n
@@ -10,20 +10,6 @@
 //! The content comes first because it is written while it comes in, when the contexts are not final yet. The last line
 //! has a fixed length, so it is found from the end; it is there only if all before it was written, and the digest says
 //! whether all before it is what was written.
-//!
-//! The log has a record for each recipient that is done:
-//!
-//! ```text
-//! \ndelivered <index in the envelope> <first 16 hex of the sha256 of "<id> delivered <index>">
-//! ```
-//!
-//! A record begins with the line feed, so one that was torn by a crash is passed over and does not spoil the next.
-
-use std::collections::BTreeSet;
-
-use sha2::{Digest, Sha256};
-
-use super::MessageId;
 
 /// The first line.
 pub(super) const HEADER: &[u8] = b"PILLARBOX-SPOOL 1\n";
@@ -75,22 +61,6 @@ impl Footer {
         // One spelling only: no sign, no capital, no field more.
         (footer.encode().as_bytes() == line).then_some(footer)
     }
-}
-
-/// The record that one recipient is done.
-pub(super) fn settled(id: &MessageId, recipient: usize) -> String {
-    let check: String = hex(&Sha256::digest(format!("{id} delivered {recipient}"))).chars().take(16).collect();
-    format!("\ndelivered {recipient} {check}")
-}
-
-/// The recipients a log says are done; what is no record of this message is passed over.
-pub(super) fn read_log(id: &MessageId, log: &[u8]) -> BTreeSet<usize> {
-    let recipient = |line: &[u8]| {
-        let text = std::str::from_utf8(line).ok()?;
-        let recipient = text.strip_prefix("delivered ")?.split(' ').next()?.parse().ok()?;
-        (settled(id, recipient).strip_prefix('\n') == Some(text)).then_some(recipient)
-    };
-    log.split(|octet| *octet == b'\n').filter_map(recipient).collect()
 }
 
 fn hex(octets: &[u8]) -> String {

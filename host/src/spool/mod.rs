@@ -2,13 +2,13 @@
 //!
 //! A [`Draft`] takes the octets as they come; [`Draft::commit`] ends it: written, fsynced, renamed into the queue, and the
 //! queue's directory fsynced. Only then may 250 be said. What follows is at-least-once: [`Spool::load`] verifies a message
-//! and hands it to whoever delivers, [`Spool::settle`] records one recipient as done, [`Spool::remove`] ends it.
+//! and hands it to whoever delivers, [`Spool::record`] keeps what became of it, [`Spool::remove`] ends it.
 //!
 //! ```text
 //! STATE/lock                 held as long as the server runs; its pid inside
 //! STATE/spool/incoming/ID.tmp   being written; never acknowledged, so removed at every start
 //! STATE/spool/queue/ID          accepted: the format of `format`
-//! STATE/spool/queue/ID.log      which recipients are done
+//! STATE/spool/queue/ID.log      what became of it: the format of `journal`
 //! STATE/spool/quarantine/ID     accepted and kept aside until the operator releases or deletes it: the same format
 //! STATE/spool/corrupt/ID        damaged, kept for a human to look at
 //! ```
@@ -27,7 +27,9 @@ mod draft;
 mod envelope;
 mod format;
 mod id;
+mod journal;
 mod open;
+mod outcome;
 mod quarantine;
 mod scan;
 mod stored;
@@ -36,7 +38,9 @@ pub use arrivals::{Arrival, Arrivals};
 pub use draft::{Draft, SpoolError};
 pub use envelope::{Envelope, Quarantined, Recipient};
 pub use id::{InvalidId, MessageId};
+pub use journal::{Attempt, Ended, Progress, Record, Standing};
 pub use open::OpenError;
+pub use outcome::{Duty, Failure, Outcome, Reach, Receipt, TEXT_MAX, one_line};
 pub use quarantine::{Aside, QuarantineError, Shelf};
 pub use scan::Queued;
 pub use stored::{Content, LoadError, Stored};
@@ -92,13 +96,24 @@ impl Spool {
             .unwrap_or_else(|error| Err(LoadError::Io(io::Error::other(error))))
     }
 
-    /// Records that the recipient at this index of the envelope is done, durably.
+    /// Opens a message without looking at its content: what the envelope and the log say.
     ///
     /// # Errors
-    /// It could not be recorded; the recipient may be served again.
-    pub async fn settle(&self, id: &MessageId, recipient: usize) -> io::Result<()> {
+    /// [`LoadError`]; a damaged message is left where it is.
+    pub async fn peek(&self, id: &MessageId) -> Result<Stored, LoadError> {
         let (inner, id) = (Arc::clone(&self.0), id.clone());
-        blocking(move || inner.settle(&id, recipient)).await
+        tokio::task::spawn_blocking(move || stored::open(&inner, &id))
+            .await
+            .unwrap_or_else(|error| Err(LoadError::Io(io::Error::other(error))))
+    }
+
+    /// Records what became of a message; durably, if what follows relies on any of it.
+    ///
+    /// # Errors
+    /// It could not be recorded; a recipient may be served again.
+    pub async fn record(&self, id: &MessageId, records: Vec<Record>) -> io::Result<()> {
+        let (inner, id) = (Arc::clone(&self.0), id.clone());
+        blocking(move || inner.record(&id, &records)).await
     }
 
     /// Ends a message: it is gone from the queue. One that is not there is no error.
@@ -160,12 +175,15 @@ impl Inner {
         self.shelving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn settle(&self, id: &MessageId, recipient: usize) -> io::Result<()> {
+    fn record(&self, id: &MessageId, records: &[Record]) -> io::Result<()> {
         let log = self.disk.append(&self.log_path(id))?;
         let made = log.metadata()?.len() == 0;
-        disk::write_all(&*self.disk, &log, format::settled(id, recipient).as_bytes())?;
-        self.disk.sync_data(&log)?;
-        // The record is in a file whose name must be durable, too.
+        let lines: String = records.iter().map(|record| record.line(id)).collect();
+        disk::write_all(&*self.disk, &log, lines.as_bytes())?;
+        if records.iter().any(Record::is_relied_on) {
+            self.disk.sync_data(&log)?;
+        }
+        // A later record is in a file whose name must be durable, too, and will not see that this one made it.
         if made { self.queue_sync.sync(&*self.disk) } else { Ok(()) }
     }
 

@@ -1,6 +1,5 @@
 //! Reading a message back, and knowing that it is what was accepted.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -11,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::disk::open_regular;
 use super::format::{self, ENVELOPE_MAX, FOOTER_LEN, Footer, HEADER};
-use super::{Envelope, Inner, MessageId};
+use super::{Envelope, Inner, MessageId, Progress};
 
 /// A verified message of the queue. It stays readable when it is removed meanwhile.
 #[derive(Debug)]
@@ -20,8 +19,8 @@ pub struct Stored {
     pub envelope: Envelope,
     /// Octets of content.
     pub content_len: u64,
-    /// The recipients, by index, that are not settled; in order.
-    pub pending: Vec<usize>,
+    /// What became of it so far.
+    pub progress: Progress,
     file: Arc<File>,
 }
 
@@ -83,23 +82,34 @@ pub enum LoadError {
 
 /// Opens and verifies a message; sets it aside if it is damaged.
 pub(super) fn load(spool: &Inner, id: MessageId) -> Result<Stored, LoadError> {
-    let file = match open_regular(&spool.queue_path(&id)) {
-        Ok(Some(file)) => Arc::new(file),
-        Ok(None) => return Err(LoadError::Foreign),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LoadError::Gone),
-        Err(error) => return Err(error.into()),
-    };
+    let file = file(spool, &id)?;
     match verify(&file, &id) {
         Ok((envelope, content_len)) => {
-            let settled = read_settled(spool, &id)?;
-            let pending = (0..envelope.recipients.len()).filter(|index| !settled.contains(index)).collect();
-            Ok(Stored { envelope, content_len, pending, file })
+            let progress = read_progress(spool, &id, envelope.recipients.len())?;
+            Ok(Stored { envelope, content_len, progress, file })
         }
         Err(LoadError::Damaged(reason)) => {
             set_aside(spool, &id);
             Err(LoadError::Damaged(reason))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Opens a message, as far as it says itself what it is.
+pub(super) fn open(spool: &Inner, id: &MessageId) -> Result<Stored, LoadError> {
+    let file = file(spool, id)?;
+    let (envelope, content_len) = peek(&file, id)?;
+    let progress = read_progress(spool, id, envelope.recipients.len())?;
+    Ok(Stored { envelope, content_len, progress, file })
+}
+
+fn file(spool: &Inner, id: &MessageId) -> Result<Arc<File>, LoadError> {
+    match open_regular(&spool.queue_path(id)) {
+        Ok(Some(file)) => Ok(Arc::new(file)),
+        Ok(None) => Err(LoadError::Foreign),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LoadError::Gone),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -132,8 +142,8 @@ pub(super) fn peek(file: &File, id: &MessageId) -> Result<(Envelope, u64), LoadE
 
 /// A verified message, of which everybody is still to be served.
 pub(super) fn stored(file: Arc<File>, envelope: Envelope, content_len: u64) -> Stored {
-    let pending = (0..envelope.recipients.len()).collect();
-    Stored { envelope, content_len, pending, file }
+    let progress = Progress::read(&envelope.id, envelope.recipients.len(), b"");
+    Stored { envelope, content_len, progress, file }
 }
 
 /// Where in a file what is.
@@ -182,7 +192,7 @@ fn parse_envelope(envelope: &[u8], id: &MessageId) -> Result<Envelope, LoadError
     Ok(envelope)
 }
 
-fn read_settled(spool: &Inner, id: &MessageId) -> io::Result<BTreeSet<usize>> {
+fn read_progress(spool: &Inner, id: &MessageId, recipients: usize) -> io::Result<Progress> {
     let mut log = Vec::new();
     match open_regular(&spool.log_path(id)) {
         Ok(Some(file)) => file.take(ENVELOPE_MAX as u64).read_to_end(&mut log)?,
@@ -190,7 +200,7 @@ fn read_settled(spool: &Inner, id: &MessageId) -> io::Result<BTreeSet<usize>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(error),
     };
-    Ok(format::read_log(id, &log))
+    Ok(Progress::read(id, recipients, &log))
 }
 
 /// Moves a damaged message, and its log, out of the way of the others.

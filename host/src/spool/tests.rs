@@ -32,6 +32,7 @@ fn recipient(address: &str) -> Recipient {
         domain: domain.to_owned(),
         postmaster: false,
         parameters: vec![("NOTIFY".to_owned(), Some("NEVER".to_owned()))],
+        refused: None,
     }
 }
 
@@ -53,6 +54,7 @@ fn envelope(id: &MessageId) -> Envelope {
         connection: BTreeMap::from([("ehlo_domain".to_owned(), "line\nfeed \"quoted\" ü".to_owned())]),
         message: BTreeMap::new(),
         quarantined: None,
+        notice_of: None,
     }
 }
 

@@ -3,9 +3,10 @@
 use super::code;
 
 /// The rooms, step by step, from the ground up.
-const STEPS: [&[&str]; 4] = [
+const STEPS: [&[&str]; 5] = [
     &["config", "observe"],
-    &["auth", "dns", "http", "kv", "spool", "table", "tls"],
+    &["auth", "dns", "http", "nats", "spool", "table", "tls"],
+    &["kv", "relay"],
     &["session", "delivery"],
     &["listener", "extension", "control"],
 ];

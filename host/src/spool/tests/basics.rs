@@ -34,7 +34,7 @@ async fn what_goes_in_comes_out() {
         let stored = spool.load(&id(&name)).await.unwrap();
         assert_eq!(stored.envelope, envelope(&id(&name)));
         assert_eq!(stored.content_len, len as u64);
-        assert_eq!(stored.pending, [0, 1, 2]);
+        assert_eq!(stored.progress.pending(), [0, 1, 2]);
         assert!(read(&stored) == content(len), "{len} octets");
         assert!(read(&stored) == content(len), "a second time, {len} octets");
         assert_eq!(spool.depth(), at as u64 + 1);
@@ -141,12 +141,12 @@ async fn recipients_are_settled_one_by_one() {
     commit(&spool, "s.1", b"x").await.unwrap();
     let name = id("s.1");
     for (recipient, left) in [(1, vec![0, 2]), (0, vec![2]), (0, vec![2]), (2, vec![])] {
-        spool.settle(&name, recipient).await.unwrap();
-        assert_eq!(spool.load(&name).await.unwrap().pending, left);
+        spool.record(&name, vec![Record::Delivered(recipient)]).await.unwrap();
+        assert_eq!(spool.load(&name).await.unwrap().progress.pending(), left);
     }
     drop(spool);
     let spool = Spool::open(state.path()).unwrap();
-    assert_eq!(spool.load(&name).await.unwrap().pending, [0; 0]);
+    assert_eq!(spool.load(&name).await.unwrap().progress.pending(), [0; 0]);
     assert_eq!((spool.depth(), spool.foreign()), (1, 0));
     assert_eq!(mode(&state.path().join("spool/queue/s.1.log")), 0o600);
     spool.remove(&name).await.unwrap();
@@ -318,7 +318,7 @@ async fn a_start_removes_what_was_never_acknowledged() {
     let state = tempdir().unwrap();
     let spool = Spool::open(state.path()).unwrap();
     commit(&spool, "s.1", b"x").await.unwrap();
-    spool.settle(&id("s.1"), 0).await.unwrap();
+    spool.record(&id("s.1"), vec![Record::Delivered(0)]).await.unwrap();
     drop(spool);
     let spool_dir = state.path().join("spool");
     for litter in ["incoming/s.2.tmp", "incoming/s.3.tmp", "incoming/note", "queue/gone.log"] {

@@ -199,7 +199,7 @@ async fn a_message_under_another_name_is_not_served_twice() {
 async fn a_log_is_believed_line_by_line() {
     let bed = Bed::new(50).await;
     let name = id("s.1");
-    let settled = |recipient| format::settled(&name, recipient);
+    let settled = |recipient| Record::Delivered(recipient).line(&name);
     let torn = |recipient| settled(recipient)[..20].to_owned();
     for (log, pending) in [
         (String::new(), vec![0, 1, 2]),
@@ -209,21 +209,21 @@ async fn a_log_is_believed_line_by_line() {
         (settled(1) + "\0\0\0\0" + &settled(2), vec![0, 1]),
         (settled(1) + "\n\0\0\0\0" + &settled(2), vec![0]),
         (settled(1) + &settled(1) + "\n" + &settled(7), vec![0, 2]),
-        (format::settled(&id("s.2"), 0), vec![0, 1, 2]),
+        (Record::Delivered(0).line(&id("s.2")), vec![0, 1, 2]),
         ("\ndelivered 0".to_owned(), vec![0, 1, 2]),
         ("\ndelivered +1 ".to_owned() + settled(1).split(' ').next_back().unwrap(), vec![0, 1, 2]),
         ("\ndelivered 99999999999999999999999 0".to_owned(), vec![0, 1, 2]),
     ] {
         fs::write(bed.queue("s.1"), &bed.good).unwrap();
         fs::write(bed.queue("s.1.log"), &log).unwrap();
-        assert_eq!(bed.spool.load(&name).await.unwrap().pending, pending, "{log:?}");
+        assert_eq!(bed.spool.load(&name).await.unwrap().progress.pending(), pending, "{log:?}");
     }
     fs::write(bed.queue("s.1.log"), torn(0)).unwrap();
-    bed.spool.settle(&name, 2).await.unwrap();
-    assert_eq!(bed.spool.load(&name).await.unwrap().pending, [0, 1]);
+    bed.spool.record(&name, vec![Record::Delivered(2)]).await.unwrap();
+    assert_eq!(bed.spool.load(&name).await.unwrap().progress.pending(), [0, 1]);
     fs::remove_file(bed.queue("s.1.log")).unwrap();
     symlink(bed.state.path().join("outside"), bed.queue("s.1.log")).unwrap();
-    assert!(bed.spool.settle(&name, 0).await.is_err());
+    assert!(bed.spool.record(&name, vec![Record::Delivered(0)]).await.is_err());
     assert!(matches!(bed.spool.load(&name).await, Err(LoadError::Io(_))));
     assert!(!bed.state.path().join("outside").exists());
 }

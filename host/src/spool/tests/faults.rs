@@ -102,7 +102,7 @@ async fn what_cannot_be_recorded_or_removed_is_said() {
         let name = format!("s.{nth}");
         commit(&spool, &name, b"x").await.unwrap();
         disk.fail(nth, EIO);
-        let settled = spool.settle(&id(&name), 1).await;
+        let settled = spool.record(&id(&name), vec![Record::Delivered(1)]).await;
         let failed = disk.failed();
         if failed.is_empty() {
             assert_eq!(nth, 4, "append, write, fdatasync, directory");
@@ -110,7 +110,7 @@ async fn what_cannot_be_recorded_or_removed_is_said() {
             disk.fail(0, EIO);
             disk.fail(2, EIO);
             assert!(spool.remove(&id(&name)).await.is_err());
-            assert_eq!(spool.load(&id(&name)).await.unwrap().pending, [0, 2]);
+            assert_eq!(spool.load(&id(&name)).await.unwrap().progress.pending(), [0, 2]);
             // The log is left over: harmless, and removed at the next start.
             spool.remove(&id(&name)).await.unwrap();
             assert_eq!((names(state.path(), "queue"), spool.depth()), (vec![format!("{name}.log")], 0));
@@ -120,7 +120,7 @@ async fn what_cannot_be_recorded_or_removed_is_said() {
             break;
         }
         settled.expect_err(failed[0]);
-        assert!(spool.load(&id(&name)).await.unwrap().pending.contains(&0));
+        assert!(spool.load(&id(&name)).await.unwrap().progress.pending().contains(&0));
         spool.remove(&id(&name)).await.unwrap();
     }
 }
@@ -152,7 +152,7 @@ async fn live(spool: &Spool, told: &mut Told) -> Result<(), Box<dyn std::error::
         commit(spool, name, &content(len)).await?;
         told.committed.push((name, len));
     }
-    spool.settle(&id("s.2"), 1).await?;
+    spool.record(&id("s.2"), vec![Record::Delivered(1)]).await?;
     told.settled = true;
     told.removing = true;
     spool.remove(&id("s.1")).await?;
@@ -185,7 +185,7 @@ async fn killed_at_any_point_nothing_acknowledged_is_lost() {
             spool.load(&id(&name)).await.unwrap();
         }
         if told.settled {
-            assert_eq!(spool.load(&id("s.2")).await.unwrap().pending, [0, 2]);
+            assert_eq!(spool.load(&id("s.2")).await.unwrap().progress.pending(), [0, 2]);
         }
         assert_eq!(spool.depth(), queued(&spool).len() as u64);
         commit(&spool, "s.9", b"life goes on").await.unwrap();

@@ -34,11 +34,11 @@ async fn nothing_acknowledged_is_lost() {
     tell(Told::Committed("s.1", 500));
     commit(&spool, "s.2", &content(70_000)).await.unwrap();
     tell(Told::Committed("s.2", 70_000));
-    spool.settle(&id("s.2"), 1).await.unwrap();
+    spool.record(&id("s.2"), vec![Record::Delivered(1)]).await.unwrap();
     tell(Told::Settled("s.2", 1));
     tell(Told::Removing("s.1"));
     spool.remove(&id("s.1")).await.unwrap();
-    spool.settle(&id("s.2"), 0).await.unwrap();
+    spool.record(&id("s.2"), vec![Record::Delivered(0)]).await.unwrap();
     tell(Told::Settled("s.2", 0));
     commit(&spool, "s.3", &content(0)).await.unwrap();
     tell(Told::Committed("s.3", 0));
@@ -166,10 +166,10 @@ async fn check(image: &Image, told: &[Told], cut: usize) {
             Told::Committed(name, len) => {
                 let stored = spool.load(&id(name)).await.unwrap_or_else(|error| panic!("{cut}: {name}: {error:?}"));
                 assert!(read(&stored) == content(len) && stored.envelope == envelope(&id(name)), "{cut}: {name}");
-                assert!(stored.pending.contains(&2), "{cut}: {name}");
+                assert!(stored.progress.pending().contains(&2), "{cut}: {name}");
             }
             Told::Settled(name, recipient) => {
-                let pending = spool.load(&id(name)).await.unwrap().pending;
+                let pending = spool.load(&id(name)).await.unwrap().progress.pending();
                 assert!(!pending.contains(&recipient), "{cut}: {name}: {pending:?}");
             }
             Told::Removing(_) => {}

@@ -40,7 +40,7 @@ async fn what_is_aside_waits_for_its_release() {
     assert_eq!(arrivals.next().await, Arrival::Message(id("s.2")));
     assert_eq!((spool.depth(), spool.quarantined()), (1, 1));
     let stored = spool.load(&id("s.2")).await.unwrap();
-    assert!(read(&stored) == content(200_000) && stored.pending == [0, 1, 2]);
+    assert!(read(&stored) == content(200_000) && stored.progress.pending() == [0, 1, 2]);
     assert!(matches!(spool.release(&id("s.2")).await, Err(QuarantineError::Unknown)));
 
     spool.delete(&id("s.1")).await.unwrap();

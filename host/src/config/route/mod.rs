@@ -1,14 +1,22 @@
-//! `[[route]]`: where a message goes, by the recipient's domain.
+//! `[[route]]`: where a message goes, by recipient, listener and context.
 
+mod elsewhere;
+mod relay;
+
+pub use elsewhere::{NatsServers, NatsTarget, WebhookTarget};
+pub use relay::{Hop, HopHost, HopProtocol, HopTimeouts, HopTls, HopTlsMode, Login, PassOn, RelayTarget};
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::de::DeValue;
 
 use super::reader::Value;
 use super::value::{check_placeholders, parse_domain_pattern};
 use super::words::nearest;
-use super::{DomainPattern, Place, Problem};
+use super::{DomainPattern, Place, Problem, RecipientPattern};
 
 /// One `[[route]]`.
 #[derive(Clone, Debug)]
@@ -17,6 +25,13 @@ pub struct Route {
     pub place: Place,
     /// The recipients' domains it takes; empty for every domain.
     pub domains: Vec<DomainPattern>,
+    /// The recipients it takes; empty for every recipient.
+    pub addresses: Vec<RecipientPattern>,
+    /// The listeners whose messages it takes; empty for every listener.
+    pub listeners: Vec<String>,
+    /// Names of the context and what their values must be like (`*` stands for anything): it takes the messages where all
+    /// of them hold. The message's context is looked at first, then the connection's.
+    pub context: BTreeMap<String, String>,
     /// Where the message goes.
     pub to: Target,
     /// Whether a mailbox that is not there is made. Without it such a recipient is refused, 550 5.1.1.
@@ -37,6 +52,12 @@ pub enum Target {
     Maildir(MaildirPath),
     /// `discard:`: nowhere.
     Discard,
+    /// `smtp://`, `smtps://`, `lmtp:`: to another server.
+    Relay(Arc<RelayTarget>),
+    /// `http://`, `https://`: posted.
+    Webhook(Arc<WebhookTarget>),
+    /// `nats://`: published.
+    Nats(Arc<NatsTarget>),
 }
 
 impl fmt::Display for Target {
@@ -44,6 +65,9 @@ impl fmt::Display for Target {
         match self {
             Target::Maildir(path) => write!(f, "maildir:{}", path.template()),
             Target::Discard => f.write_str("discard:"),
+            Target::Relay(relay) => relay.fmt(f),
+            Target::Webhook(webhook) => webhook.fmt(f),
+            Target::Nats(nats) => nats.fmt(f),
         }
     }
 }
@@ -98,7 +122,15 @@ impl Route {
         }
         let create = create.map_or(Some(false), Value::boolean);
         table.finish();
-        Some(Route { place: to?.place, domains: patterns?, to: target?, create: create? })
+        Some(Route {
+            place: to?.place,
+            domains: patterns?,
+            addresses: Vec::new(),
+            listeners: Vec::new(),
+            context: BTreeMap::new(),
+            to: target?,
+            create: create?,
+        })
     }
 }
 

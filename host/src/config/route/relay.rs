@@ -1,0 +1,190 @@
+//! The keys of a route that leads to other servers: `smtp://`, `smtps://` and `lmtp:`.
+//!
+//! The room looks nothing up and opens no file that is named here.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::{Certificate, Host};
+
+/// Servers that take mail over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayTarget {
+    /// SMTP, or LMTP (RFC 2033) with an answer for each recipient.
+    pub protocol: HopProtocol,
+    /// Which servers, the first that answers.
+    pub hops: Vec<Hop>,
+    /// Whether the hops are mail domains, whose exchangers are looked up (RFC 5321 section 5.1).
+    pub mx: bool,
+    /// When connections are encrypted, and whom they must lead to.
+    pub tls: HopTls,
+    /// How the server logs in there, if it does.
+    pub login: Option<Login>,
+    /// The addresses connections come from, by family; none where the system chooses.
+    pub source: Vec<IpAddr>,
+    /// What it says at EHLO; the server's own name where nothing is written.
+    pub hello: Option<String>,
+    /// Whether the client is passed on by XCLIENT.
+    pub xclient: PassOn,
+    /// Whether it is passed on by XFORWARD.
+    pub xforward: PassOn,
+    /// Connections to one destination at a time.
+    pub concurrency: u32,
+    /// Messages over one connection.
+    pub messages: u32,
+    /// How long a connection waits for another message.
+    pub idle: Duration,
+    /// How long a server may take.
+    pub timeouts: HopTimeouts,
+}
+
+/// What is spoken with the next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HopProtocol {
+    /// SMTP.
+    Smtp,
+    /// LMTP.
+    Lmtp,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// By name or address, and port.
+    Tcp {
+        /// Which.
+        host: HopHost,
+        /// Where.
+        port: u16,
+    },
+    /// A socket of this machine. Absolute.
+    Unix(PathBuf),
+}
+
+/// A server's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HopHost {
+    /// This one.
+    Host(Host),
+    /// `{domain}`: that of the recipient.
+    RecipientDomain,
+}
+
+/// `tls`: how connections to the next hop are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HopTls {
+    /// Whether, and how much is asked for.
+    pub mode: HopTlsMode,
+    /// Whether TLS begins with the connection (`smtps://`), and not with STARTTLS.
+    pub implicit: bool,
+    /// PEM authorities of its certificate, beside none of the system's; the system's where nothing is written.
+    pub authorities: Option<PathBuf>,
+    /// The name its certificate must have; the hop's where nothing is written.
+    pub name: Option<String>,
+    /// The certificate this server shows there.
+    pub certificate: Option<Certificate>,
+}
+
+/// How much is asked of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HopTlsMode {
+    /// None.
+    Off,
+    /// Where the server offers it; whoever it is, and in the clear where it fails.
+    Opportunistic,
+    /// Always; whoever it is.
+    Required,
+    /// Always, and its certificate is verified.
+    Verified,
+}
+
+/// `login`: a name and where its password lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The name.
+    pub user: String,
+    /// A file whose first line is the password. Absolute.
+    pub password_file: PathBuf,
+}
+
+/// Whether a client is passed on (Momentum's `no | ifavailable | required`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PassOn {
+    /// No.
+    #[default]
+    No,
+    /// Where the next hop offers the verb.
+    IfAvailable,
+    /// Always; a hop that does not offer it is as good as one that cannot be reached.
+    Required,
+}
+
+/// `timeout`: how long the next hop may take (RFC 5321 section 4.5.3.2 recommends the defaults).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HopTimeouts {
+    /// To connect, for each address. 30 s.
+    pub connect: Duration,
+    /// For the banner and for every reply but those below. 5 minutes.
+    pub command: Duration,
+    /// For each piece of the message to be taken. 3 minutes.
+    pub data: Duration,
+    /// For the reply to the end of the message. 10 minutes.
+    pub end_of_data: Duration,
+}
+
+impl Default for HopTimeouts {
+    fn default() -> HopTimeouts {
+        HopTimeouts {
+            connect: Duration::from_secs(30),
+            command: Duration::from_secs(5 * 60),
+            data: Duration::from_secs(3 * 60),
+            end_of_data: Duration::from_secs(10 * 60),
+        }
+    }
+}
+
+impl RelayTarget {
+    /// A route with nothing but a hop and the defaults of everything else.
+    pub fn new(protocol: HopProtocol, hop: Hop) -> RelayTarget {
+        RelayTarget {
+            protocol,
+            hops: vec![hop],
+            mx: false,
+            tls: HopTls {
+                mode: HopTlsMode::Opportunistic,
+                implicit: false,
+                authorities: None,
+                name: None,
+                certificate: None,
+            },
+            login: None,
+            source: Vec::new(),
+            hello: None,
+            xclient: PassOn::No,
+            xforward: PassOn::No,
+            concurrency: 20,
+            messages: 100,
+            idle: Duration::from_secs(10),
+            timeouts: HopTimeouts::default(),
+        }
+    }
+}
+
+/// The first hop as it is written; of several the others are as good as it.
+impl fmt::Display for RelayTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match (self.protocol, self.tls.implicit) {
+            (HopProtocol::Lmtp, _) => "lmtp",
+            (HopProtocol::Smtp, true) => "smtps",
+            (HopProtocol::Smtp, false) => "smtp",
+        };
+        match self.hops.first() {
+            Some(Hop::Tcp { host: HopHost::Host(host), port }) => write!(f, "{scheme}://{host}:{port}"),
+            Some(Hop::Tcp { host: HopHost::RecipientDomain, port }) => write!(f, "{scheme}://{{domain}}:{port}"),
+            Some(Hop::Unix(path)) => write!(f, "{scheme}:{}", path.display()),
+            None => f.write_str(scheme),
+        }
+    }
+}

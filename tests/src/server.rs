@@ -6,6 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -36,22 +37,32 @@ impl Server {
         Server::spawn_within(site, command, PATIENCE)
     }
 
+    /// The same, for a server whose state lies elsewhere than on the site.
+    #[track_caller]
+    pub fn spawn_at(site: &Site, command: &mut Command, socket: &Path) -> Server {
+        Server::spawn_and_wait(site, command, socket, PATIENCE)
+    }
+
     /// The same, with patience of the test's own.
     #[track_caller]
     pub(crate) fn spawn_within(site: &Site, command: &mut Command, patience: Duration) -> Server {
+        Server::spawn_and_wait(site, command, &site.path("state/control.sock"), patience)
+    }
+
+    #[track_caller]
+    fn spawn_and_wait(site: &Site, command: &mut Command, socket: &Path, patience: Duration) -> Server {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the server can be run");
         let log = Log::read(child.stderr.take().expect("standard error is a pipe"));
         let server = Server { site: site.clone(), child, log };
-        server.wait_until_it_serves(patience);
+        server.wait_until_it_serves(socket, patience);
         server
     }
 
     /// The control socket is opened last, so whoever answers there serves.
     #[track_caller]
-    fn wait_until_it_serves(&self, patience: Duration) {
-        let socket = self.site.path("state/control.sock");
+    fn wait_until_it_serves(&self, socket: &Path, patience: Duration) {
         let deadline = Instant::now() + patience;
-        while UnixStream::connect(&socket).is_err() {
+        while UnixStream::connect(socket).is_err() {
             let ended = self.log.ended_within(Duration::from_millis(5));
             let late = Instant::now() > deadline;
             assert!(!ended && !late, "the server does not serve\n{}", self.log.lines().join("\n"));

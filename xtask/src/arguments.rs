@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::crash::Extent;
+
 /// What `cargo xtask --help` prints, and what follows a mistake.
 pub const USAGE: &str = "\
 Everything one does with this repository. Each command does its own set-up and says what it installs.
@@ -28,6 +30,12 @@ Usage: cargo xtask COMMAND
     --install         with --clients: install what is missing: programs by apt; what is from npm and PyPI,
                       and the servers among them, only below target/clients. Nothing is started or
                       configured
+  crash [-- ARGS]     the long tests of what a 250 promises: the server killed at each thing it does to its
+                      disk and at random under load, a disk that fails, power cuts of an ext4 image (root).
+                      ARGS choose tests: `cargo xtask crash -- power`
+    --seed N          where chance begins; it is printed, and taken from the clock unless said
+    --kills N         kills under load: 200 unless said
+    --cuts N          power cuts: 20 unless said
   fuzz [TARGET]       build the fuzz targets and let each, or this one, look for input that breaks it.
                       Finds stay in target/fuzz; cargo-fuzz is installed into target/tools
     --seconds N       how long each looks: 30 seconds unless said
@@ -69,6 +77,8 @@ pub enum Task {
     Run { arguments: Vec<OsString> },
     /// All tests; `arguments` go to the test runner.
     Test { clients: bool, install: bool, arguments: Vec<OsString> },
+    /// The crash tests; `arguments` choose some.
+    Crash { extent: Extent, arguments: Vec<OsString> },
     /// One fuzz target, or all, for so many seconds each.
     Fuzz { target: Option<String>, seconds: u64 },
     /// The rules no compiler checks.
@@ -105,11 +115,16 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Task, String> 
             }
             Task::Test { clients, install, arguments: passed_on.clone().unwrap_or_default() }
         }
-        Some("fuzz") => {
-            let seconds = match flags.take_value("--seconds")? {
-                None => FUZZ_SECONDS,
-                Some(value) => value.parse().map_err(|_| format!("`{value}` is no number of seconds"))?,
+        Some("crash") => {
+            let extent = Extent {
+                seed: flags.take_number("--seed", "number")?,
+                kills: flags.take_number("--kills", "number of kills")?,
+                cuts: flags.take_number("--cuts", "number of cuts")?,
             };
+            Task::Crash { extent, arguments: passed_on.clone().unwrap_or_default() }
+        }
+        Some("fuzz") => {
+            let seconds = flags.take_number("--seconds", "number of seconds")?.unwrap_or(FUZZ_SECONDS);
             Task::Fuzz { target: flags.take_word().map(|word| word.to_string_lossy().into_owned()), seconds }
         }
         Some("component") => match flags.take_word() {
@@ -124,17 +139,18 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Task, String> 
         _ => return Err(format!("there is no command `{}`", command.display())),
     };
     if let Some(unknown) = flags.0.first() {
-        let hint = if matches!(task, Task::Run { .. } | Task::Test { .. }) {
-            "; what is passed on stands after `--`"
-        } else {
-            ""
-        };
+        let hint = if passes_on(&task) { "; what is passed on stands after `--`" } else { "" };
         return Err(format!("`{}` does not take `{}`{hint}", command.display(), unknown.display()));
     }
-    if passed_on.is_some() && !matches!(task, Task::Run { .. } | Task::Test { .. }) {
+    if passed_on.is_some() && !passes_on(&task) {
         return Err(format!("`{}` passes nothing on: what is `--` for?", command.display()));
     }
     Ok(task)
+}
+
+/// Whether what stands behind `--` goes to somebody else.
+fn passes_on(task: &Task) -> bool {
+    matches!(task, Task::Run { .. } | Task::Test { .. } | Task::Crash { .. })
 }
 
 /// What stands behind the command and was not taken yet.
@@ -155,6 +171,12 @@ impl Flags {
             Some(value) => Ok(Some(value)),
             None => Err(format!("`{flag}` takes a value")),
         }
+    }
+
+    /// The same as a number; `what` it is, for who wrote none.
+    fn take_number(&mut self, flag: &str, what: &str) -> Result<Option<u64>, String> {
+        let value = self.take_value(flag)?;
+        value.map(|value| value.parse().map_err(|_| format!("`{value}` is no {what}"))).transpose()
     }
 
     /// The first that is no flag.
@@ -189,6 +211,14 @@ mod tests {
                 "test --clients --install -- xclient -- --nocapture",
                 Task::Test { clients: true, install: true, arguments: words(&["xclient", "--", "--nocapture"]) },
             ),
+            ("crash", Task::Crash { extent: Extent::default(), arguments: vec![] }),
+            (
+                "crash --seed 7 --cuts 3 -- power",
+                Task::Crash {
+                    extent: Extent { seed: Some(7), kills: None, cuts: Some(3) },
+                    arguments: words(&["power"]),
+                },
+            ),
             ("fuzz", Task::Fuzz { target: None, seconds: 30 }),
             ("fuzz bdat --seconds 5", Task::Fuzz { target: Some("bdat".to_owned()), seconds: 5 }),
             ("fuzz --seconds 5 bdat", Task::Fuzz { target: Some("bdat".to_owned()), seconds: 5 }),
@@ -215,6 +245,7 @@ mod tests {
             ("test --install", "--install goes with --clients"),
             ("fuzz --seconds", "`--seconds` takes a value"),
             ("fuzz --seconds soon", "`soon` is no number of seconds"),
+            ("crash --cuts many", "`many` is no number of cuts"),
             ("fuzz bdat address", "`fuzz` does not take `address`"),
             ("component", "`component` takes the directory of one"),
             ("ci -- x", "`ci` passes nothing on: what is `--` for?"),

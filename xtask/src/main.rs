@@ -8,6 +8,7 @@ mod arguments;
 mod bench;
 mod ci;
 mod clients;
+mod crash;
 mod dist;
 mod fuzz;
 mod guests;
@@ -60,6 +61,7 @@ fn perform(task: Task) -> Result<()> {
         }
         Task::Run { arguments } => host::run(&workspace, &arguments),
         Task::Test { clients, install, arguments } => test::run(&workspace, clients, install, &arguments),
+        Task::Crash { extent, arguments } => crash::run(&workspace, &extent, &arguments),
         Task::Component { directory } => scripts::build_one(&workspace, &directory),
         Task::Tidy => tidy::check(&workspace),
         Task::Wit { release } => wit::run(&workspace, release),

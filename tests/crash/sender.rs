@@ -1,0 +1,71 @@
+//! Whoever sends: numbered messages, and what was said to each.
+
+use pillarbox_tests::Wire;
+use std::net::SocketAddr;
+
+/// What a message's end of data was answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// 250, with the id.
+    Acknowledged(String),
+    /// Something else, before or after the content.
+    Refused(String),
+    /// Nothing: the connection broke, and nobody knows.
+    Nothing,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Sender(Wire);
+
+impl Sender {
+    /// None where there is no server.
+    pub fn connect(address: SocketAddr) -> Option<Sender> {
+        let mut sender = Sender(Wire::connect(address, None).ok()?);
+        sender.reply()?.starts_with("220").then_some(())?;
+        sender.say("EHLO client.example.test\r\n")?.starts_with("250").then_some(sender)
+    }
+
+    /// Sends the message of this number.
+    pub fn send(&mut self, number: u64) -> Answer {
+        for command in ["MAIL FROM:<a@client.test>\r\n", "RCPT TO:<b@example.test>\r\n", "DATA\r\n"] {
+            match self.say(command) {
+                Some(reply) if reply.starts_with(['2', '3']) => {}
+                Some(reply) => {
+                    let _ = self.say("RSET\r\n");
+                    return Answer::Refused(reply);
+                }
+                None => return Answer::Nothing,
+            }
+        }
+        match self.say(&format!("{}.\r\n", content(number))) {
+            Some(reply) => match reply.strip_prefix("250 2.0.0 OK ") {
+                Some(id) => Answer::Acknowledged(id.to_owned()),
+                None => Answer::Refused(reply),
+            },
+            None => Answer::Nothing,
+        }
+    }
+
+    /// Sends a command and reads the last line of the reply.
+    pub fn say(&mut self, text: &str) -> Option<String> {
+        self.0.send(text.as_bytes()).ok()?;
+        self.reply()
+    }
+
+    fn reply(&mut self) -> Option<String> {
+        loop {
+            let line = String::from_utf8(self.0.line().ok()?).ok()?;
+            if line.as_bytes().get(3) == Some(&b' ') {
+                return Some(line);
+            }
+        }
+    }
+}
+
+/// The content of a message: some are small, some lie in a file before they are complete. None has a line that begins with
+/// a dot.
+pub fn content(number: u64) -> String {
+    let filler = "filling line\r\n".repeat(if number % 5 == 4 { 8_000 } else { 3 });
+    format!("Subject: {number}\r\n\r\n{filler}end of {number}\r\n")
+}

@@ -38,31 +38,38 @@ fn update() -> Result<()> {
     shell::run(as_root()?.args(["apt-get", "-qq", "update"])).context("the package lists cannot be fetched")
 }
 
-/// Fetches the package and unpacks it below `directory`: nothing is configured or started, and no right is needed unless
+/// Fetches packages and unpacks them below `directory`: nothing is configured or started, and no right is needed unless
 /// the package lists are stale.
-/// The answer is what the package depends on, as its `Depends` says.
-pub fn unpack(package: &str, directory: &Path) -> Result<String> {
+/// The answer is what they depend on, as their `Depends` say.
+pub fn unpack(packages: &[&str], directory: &Path) -> Result<String> {
     if !is_there() {
         bail!("this is not Debian: there is no apt-get");
     }
-    shell::say(&format!("unpacking Debian's {package} below {}: it is not installed", directory.display()));
+    let names = packages.join(" ");
+    shell::say(&format!("unpacking Debian's {names} below {}: nothing is installed", directory.display()));
     let _ = std::fs::remove_dir_all(directory);
     std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let mut download = Command::new("apt-get");
-    download.args(["-qq", "download", package]).current_dir(directory);
+    download.args(["-qq", "download"]).args(packages).current_dir(directory);
     if !shell::succeeds(&mut download) {
         update()?;
         shell::run(&mut download)?;
     }
     let files = std::fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
-    let archive = files
+    let archives: Vec<_> = files
         .filter_map(|file| Some(file.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .with_context(|| format!("`apt-get download {package}` left no .deb"))?;
-    shell::run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(directory))?;
-    let depends = shell::output(Command::new("dpkg-deb").arg("--field").arg(&archive).arg("Depends"))?;
-    std::fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
-    Ok(depends)
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    if archives.len() < packages.len() {
+        bail!("`apt-get download {names}` left {} packages", archives.len());
+    }
+    let mut depends = Vec::new();
+    for archive in archives {
+        shell::run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(directory))?;
+        depends.push(shell::output(Command::new("dpkg-deb").arg("--field").arg(&archive).arg("Depends"))?);
+        std::fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
+    }
+    Ok(depends.join(","))
 }
 
 /// `env`, as root: by itself, or through sudo if that asks for no password.

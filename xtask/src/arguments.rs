@@ -24,7 +24,7 @@ Usage: cargo xtask COMMAND
   test [-- ARGS]      build, then every test, by cargo-nextest where it is installed, else by
                       `cargo test`. ARGS go to the runner: `cargo xtask test -- xclient`
     --clients         also the tests that drive the server with clients of other people: smtplib,
-                      aiosmtplib, nodemailer, swaks, curl, msmtp, openssl, Postfix, haproxy; fails when one
+                      aiosmtplib, nodemailer, swaks, curl, msmtp, openssl, Postfix, haproxy, Dovecot; fails when one
                       is missing, and says where it comes from. And those with the components in
                       JavaScript and Python, which it builds
     --install         with --clients: install what is missing: programs by apt; what is from npm and PyPI,

@@ -22,8 +22,8 @@ enum Source {
     /// A program on the path, in these packages of Debian's.
     Debian(&'static [&'static str]),
     /// A server, in the package of its name: installed, Debian would start it, or drive out another one for it. So it is
-    /// unpacked below `target/clients`, where this file of it is.
-    Unpacked { file: &'static str },
+    /// unpacked below `target/clients`, where this file of it is, and with it the packages that belong to it.
+    Unpacked { file: &'static str, packages: &'static [&'static str] },
     /// A package of npm's, below `target/clients/node`.
     Npm { version: &'static str },
     /// A package of PyPI's, below `target/clients/python`.
@@ -31,7 +31,7 @@ enum Source {
 }
 
 /// Programs first: npm and pip are among them.
-const CLIENTS: [Client; 12] = [
+const CLIENTS: [Client; 13] = [
     Client { name: "timeout", source: Source::Debian(&["coreutils"]) },
     Client { name: "python3", source: Source::Debian(&["python3", "python3-pip"]) },
     Client { name: "openssl", source: Source::Debian(&["openssl"]) },
@@ -41,8 +41,15 @@ const CLIENTS: [Client; 12] = [
     Client { name: "msmtp", source: Source::Debian(&["msmtp"]) },
     Client { name: "node", source: Source::Debian(&["nodejs"]) },
     Client { name: "npm", source: Source::Debian(&["npm"]) },
-    Client { name: "postfix", source: Source::Unpacked { file: "usr/lib/postfix/sbin/master" } },
-    Client { name: "haproxy", source: Source::Unpacked { file: "usr/sbin/haproxy" } },
+    Client {
+        name: "postfix",
+        source: Source::Unpacked { file: "usr/lib/postfix/sbin/master", packages: &["postfix"] },
+    },
+    Client { name: "haproxy", source: Source::Unpacked { file: "usr/sbin/haproxy", packages: &["haproxy"] } },
+    Client {
+        name: "dovecot",
+        source: Source::Unpacked { file: "usr/lib/dovecot/lmtp", packages: &["dovecot-core", "dovecot-lmtpd"] },
+    },
     Client { name: "nodemailer", source: Source::Npm { version: "10.6.0" } },
     Client { name: "aiosmtplib", source: Source::PyPi { version: "5.1.3" } },
 ];
@@ -94,7 +101,7 @@ impl Clients {
     fn has(&self, client: &Client) -> bool {
         match client.source {
             Source::Debian(_) => shell::find(client.name, &self.path).is_some_and(|path| is_whole(client.name, &path)),
-            Source::Unpacked { file } => self.own.join(client.name).join(file).is_file(),
+            Source::Unpacked { file, .. } => self.own.join(client.name).join(file).is_file(),
             Source::Npm { version } => {
                 let manifest = self.node().join("node_modules").join(client.name).join("package.json");
                 std::fs::read_to_string(manifest)
@@ -114,7 +121,7 @@ impl Clients {
         for client in absent {
             match client.source {
                 Source::Debian(_) => {}
-                Source::Unpacked { .. } => unpack(client.name, &self.own.join(client.name))?,
+                Source::Unpacked { packages, .. } => unpack(packages, &self.own.join(client.name))?,
                 Source::Npm { version } => {
                     let mut npm = Command::new("npm");
                     npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--prefix"])
@@ -181,8 +188,8 @@ fn fetch(client: &Client, installer: &mut Command, package: &str) -> Result<()> 
 }
 
 /// Unpacks a server; the libraries it needs beside its own are installed.
-fn unpack(package: &str, directory: &Path) -> Result<()> {
-    let depends = apt::unpack(package, directory)?;
+fn unpack(packages: &[&str], directory: &Path) -> Result<()> {
+    let depends = apt::unpack(packages, directory)?;
     let mut libraries = libraries(&depends).peekable();
     if libraries.peek().is_some() && lacks_libraries(directory)? {
         apt::install(&libraries.collect::<Vec<_>>())?;
@@ -196,7 +203,8 @@ fn lacks_libraries(directory: &Path) -> Result<bool> {
     let entries = std::fs::read_dir(&programs).with_context(|| format!("cannot read {}", programs.display()))?;
     let mut ldd = Command::new("ldd");
     ldd.args(entries.filter_map(|entry| Some(entry.ok()?.path())));
-    ldd.env("LD_LIBRARY_PATH", directory.join("usr/lib/postfix"));
+    let own = ["usr/lib/postfix", "usr/lib/dovecot"].map(|path| directory.join(path));
+    ldd.env("LD_LIBRARY_PATH", std::env::join_paths(own).context("the path of the clients has a colon")?);
     // It fails because of the scripts among them, and says all it knows.
     let output = ldd.output().context("cannot run ldd")?;
     Ok(String::from_utf8_lossy(&output.stdout).contains("not found"))

@@ -4,6 +4,7 @@
 //! Each sends [`LETTER`], which holds what is easily damaged on the way, and it must arrive byte for byte.
 
 mod authentication;
+mod downstream;
 mod haproxy;
 mod openssl;
 mod postfix;

@@ -10,6 +10,7 @@ mod fault;
 mod ledger;
 mod operations;
 mod power;
+mod queue;
 mod random;
 mod sender;
 mod soak;

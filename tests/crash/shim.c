@@ -15,7 +15,7 @@
  *     lie       a sync does nothing and says that all went well
  *     slow      the operation takes ARGUMENT microseconds longer
  *     count     nothing
- *     open      the process is killed when a file whose name contains ARGUMENT is opened to be read
+ *     open      the process is killed when a file whose name contains ARGUMENT is opened
  *
  * What was hit is appended to FAULT_CONTROL.hit: `SEQUENCE COUNT OPERATION PATH`. Operations are `create`, `write`,
  * `sync`, `syncdir`, `rename`, `link`, `unlink`, `truncate`. Only what goes through the C library is seen, which is all
@@ -175,27 +175,29 @@ static struct order next(const char *operation, const char *path)
     return order;
 }
 
+#define REFUSE(order)                 \
+    if ((order).what == 3) {          \
+        errno = (int)(order).argument; \
+        return -1;                    \
+    }
+
 static int opened(const char *path, int flags, mode_t mode)
 {
     find();
     if (!ours(path))
         return real_open(path, flags, mode);
     struct order order = { 0, 0 };
-    if (flags & O_CREAT) {
-        order = next("create", path);
-        if (order.what == 3) {
-            errno = order.argument;
-            return -1;
-        }
-    } else {
-        char action[64];
-        char argument[256];
-        long seq, at;
-        if (control(&seq, action, sizeof action, &at, argument, sizeof argument) && !strcmp(action, "open")
-            && strstr(path, argument)) {
+    char action[64];
+    char argument[256];
+    long seq, at;
+    if (control(&seq, action, sizeof action, &at, argument, sizeof argument) && !strcmp(action, "open")) {
+        if (strstr(path, argument)) {
             note(seq, 0, "open", path);
             die();
         }
+    } else if (flags & O_CREAT) {
+        order = next("create", path);
+        REFUSE(order)
     }
     int fd = real_open(path, flags, mode);
     if (fd >= 0 && fd < FILES)
@@ -230,12 +232,6 @@ int close(int fd)
         paths[fd][0] = 0;
     return real_close(fd);
 }
-
-#define REFUSE(order)                 \
-    if ((order).what == 3) {          \
-        errno = (int)(order).argument; \
-        return -1;                    \
-    }
 
 ssize_t write(int fd, const void *octets, size_t length)
 {

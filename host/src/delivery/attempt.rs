@@ -140,7 +140,7 @@ fn log_delivered(envelope: &Envelope, recipient: &Recipient, to: &str) {
 }
 
 fn log_deferred(envelope: &Envelope, recipient: &Recipient, error: &Deferred) {
-    let error = chain(error);
+    let error = maildir::failure(error).text;
     tracing::warn!(
         session = envelope.session.as_str(),
         id = envelope.id.as_str(),

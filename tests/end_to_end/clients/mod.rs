@@ -11,6 +11,7 @@ mod postfix;
 mod proxy;
 mod sending;
 mod swaks;
+mod webhook;
 
 use crate::configs;
 use pillarbox_tests::certificate::Pair;

@@ -306,4 +306,29 @@ mod tests {
             assert_eq!(queue, kept, "{what}");
         }
     }
+
+    /// Those that the peer named are kept for a notice with the words of the refusal; of what policy added, nobody is told.
+    #[test]
+    fn who_is_refused_is_kept_with_the_refusal() {
+        let refuse = |address: &str, refusal| Edit::Refuse(recipient(address, 0).name, refusal);
+        let plain = Refusal::new(450, None, ["two", "lines"]).unwrap();
+        let recipients = vec![recipient("b@x.test", 0), recipient("d@x.test", 1)];
+        let mut transaction = Transaction { recipients, ..Transaction::default() };
+        let added = Edit::Add(Recipient { said: None, ..recipient("e@x.test", 0) });
+        let edits = [
+            added,
+            refuse("b@x.test", reply::policy_reject()),
+            refuse("d@x.test", plain),
+            refuse("e@x.test", reply::policy_reject()),
+        ];
+        edits.into_iter().for_each(|edit| transaction.apply(edit));
+        let shares = Shares::of(&transaction, false);
+        let refused: Vec<_> = shares.refused.iter().map(|it| (&*it.recipient.address, it.said)).collect();
+        assert_eq!(refused, [("b@x.test", true), ("d@x.test", true), ("e@x.test", false)]);
+        let failure = |at: usize| shares.refused[at].recipient.refused.clone().unwrap();
+        let policy = reply::policy_reject();
+        assert_eq!(failure(0).reply.as_deref(), Some(&*policy.to_string()));
+        assert_eq!(Some(&*failure(0).status), policy.reply().enhanced());
+        assert_eq!((&*failure(1).status, failure(1).reply.as_deref()), ("4.0.0", Some("450 two / lines")));
+    }
 }

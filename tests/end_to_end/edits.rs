@@ -159,8 +159,51 @@ fn refused_recipients_hear_it_where_there_is_a_reply() {
     client.expect_reply("554 not for you");
     client.deliver("a@client.test", &["b@example.test", "d@example.test"], CONTENT);
     assert_eq!(delivered(&server, "d"), CONTENT);
-    server.log().event("recipient refused, its sender is not told", &[("recipient", "b@example.test")]);
+    server.log().event("recipient refused", &[("recipient", "b@example.test")]);
+    let notice = server.maildir("mail/client.test/a");
+    pillarbox_tests::until("the sender is told", || !notice.messages().is_empty());
+    let told = String::from_utf8(notice.only()).unwrap();
+    for line in [
+        "Return-Path: <>",
+        "To: <a@client.test>",
+        "Final-Recipient: rfc822; b@example.test",
+        "Action: failed",
+        "Status: 5.0.0",
+        "Diagnostic-Code: smtp; 554 not for you",
+        "Subject: one",
+    ] {
+        assert!(told.lines().any(|other| other == line), "{line}:\n{told}");
+    }
+    assert!(!told.contains("d@example.test") && !told.contains(".dots"), "{told}");
+    let event = server.log().event("sender is told", &[("recipient", "b@example.test"), ("action", "failed")]);
+    assert!(event.field("id").starts_with(event.field("original")), "{event:?}");
     assert!(server.maildir("mail/example.test/b").messages().is_empty());
+
+    // The null sender is told nothing.
+    client.deliver("", &["b@example.test", "e@example.test"], CONTENT);
+    server.log().event("recipient refused, its sender is not told", &[("recipient", "b@example.test")]);
+    assert_eq!(delivered(&server, "e"), CONTENT);
+
+    // Discarded for the other, the message is kept for the notice alone; whoever wants none gets none.
+    let discard = r#"message = ["for d@example.test discard"]"#;
+    let server = start("", &[("recipients = [\"d@example.test\"]", discard), ("", script)]);
+    let mut client = greeted(&server);
+    client.deliver("a@client.test", &["b@example.test", "d@example.test"], CONTENT);
+    let notice = server.maildir("mail/client.test/a");
+    pillarbox_tests::until("the sender is told", || !notice.messages().is_empty());
+    client.expect("MAIL FROM:<z@client.test>", "250 *");
+    client.expect("RCPT TO:<b@example.test> NOTIFY=NEVER", "250 *");
+    client.expect("RCPT TO:<e@example.test> NOTIFY=SUCCESS", "250 *");
+    client.expect("DATA", "354 *");
+    client.content(CONTENT);
+    client.expect_reply("250 *");
+    assert_eq!(delivered(&server, "e"), CONTENT);
+    pillarbox_tests::until("the queue is empty", || server.site().files("state/spool/queue").is_empty());
+    let told = String::from_utf8(server.maildir("mail/client.test/z").only()).unwrap();
+    assert!(told.contains("\nAction: delivered\n") && !told.contains("b@example.test"), "{told}");
+    for local in ["b", "d"] {
+        assert!(server.maildir(&format!("mail/example.test/{local}")).messages().is_empty(), "{local}");
+    }
 
     let server = start("protocol = \"lmtp\"", &[("", script)]);
     let mut client = server.client("edge");
@@ -171,6 +214,8 @@ fn refused_recipients_hear_it_where_there_is_a_reply() {
     client.expect_reply("554 not for you");
     client.expect_reply("250 2.1.5 <d@example.test> OK *");
     client.expect("NOOP", "250 *");
+    assert_eq!(delivered(&server, "d"), CONTENT);
+    assert!(server.maildir("mail/client.test/a").messages().is_empty());
 }
 
 #[test]

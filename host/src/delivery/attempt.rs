@@ -9,7 +9,6 @@ use super::maildir;
 use super::queue::{LOCAL_CONCURRENCY, Work};
 use super::route::{Destination, RecipientName, Routes};
 use crate::observe::chain;
-use crate::relay::Relay;
 use crate::spool::{Duty, Envelope, Failure, Outcome, Reach, Receipt, Recipient, Stored};
 
 /// Where a recipient goes; none where no route takes it.
@@ -84,9 +83,6 @@ fn receipt(to: String) -> Receipt {
 /// A recipient was not served; it will be tried again.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Deferred {
-    /// No route takes it (any more).
-    #[error("no route takes this recipient")]
-    NoRoute,
     /// There is no mailbox (any more), and its route makes none.
     #[error("there is no mailbox at {}", .0.display())]
     NoMailbox(PathBuf),

@@ -583,6 +583,3 @@ impl Entry {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -376,3 +376,6 @@ const GRACE: Duration = Duration::from_secs(30);
 const KEEP_FIRST: Duration = Duration::from_secs(1);
 const KEEP_LONGEST: Duration = Duration::from_secs(10);
 const COMPLAINTS: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,6 @@
 //! Reading goes on beside everything else, one message at a time: a server with a long queue listens at once.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

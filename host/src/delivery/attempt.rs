@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use super::address::Mailbox;
 use super::maildir;
-use super::queue::{LOCAL_CONCURRENCY, Work};
+use super::queue::Work;
 use super::route::{Destination, RecipientName, Routes};
 use crate::observe::chain;
 use crate::spool::{Duty, Envelope, Failure, Outcome, Reach, Receipt, Recipient, Stored};
 
 /// Where a recipient goes; none where no route takes it.
 pub(super) fn destination(routes: &Routes, envelope: &Envelope, recipient: &Recipient) -> Option<Destination> {
-    routes.destination(&name(envelope, recipient))
+    routes.destination(&RecipientName::of(envelope, recipient))
 }
 
 /// Takes a message to its recipients at one destination, and says what became of each. Those that go elsewhere by now are
@@ -31,8 +31,8 @@ pub(super) async fn deliver(routes: Arc<Routes>, work: Work) -> Vec<(usize, Outc
             Destination::Mailbox { mailbox, create } => {
                 outcomes.push((index, to_mailbox(mailbox, create, &stored, index, fresh).await));
             }
-            // What goes to one place goes in one transaction.
-            found => match together.first_mut() {
+            // What goes along one route goes in one transaction; two routes to one place may differ in how they get there.
+            found => match together.iter_mut().find(|(other, _)| other.is(&found)) {
                 Some((_, indices)) => indices.push(index),
                 None => together.push((found, vec![index])),
             },
@@ -47,6 +47,18 @@ pub(super) async fn deliver(routes: Arc<Routes>, work: Work) -> Vec<(usize, Outc
         });
     }
     outcomes
+}
+
+impl Destination {
+    /// Whether another of its name is it: of one route, which one copy of a configuration belongs to.
+    fn is(&self, other: &Destination) -> bool {
+        match (self, other) {
+            (Destination::Relay(a, _), Destination::Relay(b, _)) => std::ptr::eq(a.target(), b.target()),
+            (Destination::Webhook(a), Destination::Webhook(b)) => std::ptr::eq(a.target(), b.target()),
+            (Destination::Nats(a), Destination::Nats(b)) => std::ptr::eq(a.target(), b.target()),
+            _ => false,
+        }
+    }
 }
 
 async fn to_mailbox(mailbox: Mailbox, create: bool, stored: &Arc<Stored>, index: usize, fresh: bool) -> Outcome {
@@ -102,30 +114,4 @@ pub(super) enum Deferred {
     /// The attempt itself broke off.
     #[error("the attempt broke off")]
     Broken(#[source] io::Error),
-}
-
-fn name<'a>(envelope: &'a Envelope, recipient: &'a Recipient) -> RecipientName<'a> {
-    let own = recipient.domain.is_empty() || recipient.domain.eq_ignore_ascii_case(&envelope.hostname);
-    RecipientName {
-        local: &recipient.local,
-        domain: if own { &envelope.hostname } else { &recipient.domain },
-        postmaster: recipient.postmaster,
-        bare_postmaster: recipient.postmaster && own,
-    }
-}
-
-impl Destination {
-    pub(super) fn key(&self) -> String {
-        match self {
-            Destination::Discard => "discard:".to_owned(),
-            Destination::Mailbox { mailbox, .. } => format!("maildir:{}", mailbox.root.display()),
-            Destination::Relay(_, domain) => format!("relay:{domain}"),
-            Destination::Webhook(_) => "webhook".to_owned(),
-            Destination::Nats(_) => "nats".to_owned(),
-        }
-    }
-
-    pub(super) fn concurrency(&self) -> u32 {
-        LOCAL_CONCURRENCY
-    }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 /// What changes the disk. Every call blocks.
-pub(super) trait Disk: fmt::Debug + Send + Sync {
+pub(super) trait SpoolIo: fmt::Debug + Send + Sync {
     /// Makes a file that is not there yet, readable by nobody else.
     fn create(&self, path: &Path) -> io::Result<File>;
     /// Opens a file to write at its end, making it if need be.
@@ -37,7 +37,7 @@ pub(super) trait Disk: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub(super) struct FileSystem;
 
-impl Disk for FileSystem {
+impl SpoolIo for FileSystem {
     fn create(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
     }
@@ -77,7 +77,7 @@ impl Disk for FileSystem {
 }
 
 /// Writes all of `bytes`, over as many writes as the system takes.
-pub(super) fn write_all(disk: &dyn Disk, file: &File, mut bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_all(disk: &dyn SpoolIo, file: &File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match disk.write(file, bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

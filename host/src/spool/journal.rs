@@ -16,11 +16,12 @@
 //! | `attempt JSON` | an attempt ended; its number, when it began, when the next one is due |
 //! | `crashed` | the process, or the attempt, broke off while the message was in hand |
 //! | `held`, `released` | the operator's word |
+//! | `aside JSON` | it was moved into the quarantine, by whom and why; `released` ends that, too |
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Failure, MessageId};
+use super::{Failure, MessageId, Quarantined};
 
 /// One thing that became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +40,10 @@ pub enum Record {
     Crashed,
     /// Nothing is tried until it is released.
     Held,
-    /// It goes on.
+    /// It goes on, and starts over with what is held against it.
     Released,
+    /// It was moved into the quarantine.
+    Aside(Quarantined),
 }
 
 /// An attempt at what was left of a message.
@@ -65,6 +68,8 @@ pub struct Progress {
     pub crashes: u32,
     /// Whether the operator holds it.
     pub held: bool,
+    /// Why it was moved into the quarantine, until it is released.
+    pub aside: Option<Quarantined>,
 }
 
 /// How one recipient stands.
@@ -105,8 +110,9 @@ impl Record {
             Record::Crashed => "crashed".to_owned(),
             Record::Held => "held".to_owned(),
             Record::Released => "released".to_owned(),
+            Record::Aside(why) => format!("aside {}", json(serde_json::to_string(why))),
         };
-        format!("\n{text} {}", check(id, &text))
+        format!("\n{text} {}", check(id.as_str(), &text))
     }
 
     fn parse(text: &str) -> Option<Record> {
@@ -125,6 +131,7 @@ impl Record {
             "crashed" => Record::Crashed,
             "held" => Record::Held,
             "released" => Record::Released,
+            "aside" => Record::Aside(serde_json::from_str(payload).ok()?),
             _ => return None,
         })
     }
@@ -136,7 +143,7 @@ impl Progress {
         let mut progress = Progress { recipients: vec![Standing::default(); recipients], ..Progress::default() };
         for line in log.split(|octet| *octet == b'\n') {
             let record = std::str::from_utf8(line).ok().and_then(|line| line.rsplit_once(' '));
-            let record = record.filter(|(text, sum)| check(id, text) == *sum);
+            let record = record.filter(|(text, sum)| check(id.as_str(), text) == *sum);
             if let Some(record) = record.and_then(|(text, _)| Record::parse(text)) {
                 progress.apply(record);
             }
@@ -167,11 +174,16 @@ impl Progress {
             }
             Record::Crashed => self.crashes = self.crashes.saturating_add(1),
             Record::Held => self.held = true,
-            Record::Released => self.held = false,
+            Record::Released => {
+                self.held = false;
+                self.aside = None;
+                self.crashes = 0;
+            }
+            Record::Aside(why) => self.aside = Some(why),
         }
     }
 }
 
-fn check(id: &MessageId, text: &str) -> String {
+pub(super) fn check(id: &str, text: &str) -> String {
     Sha256::digest(format!("{id} {text}")).iter().take(8).map(|octet| format!("{octet:02x}")).collect()
 }

@@ -10,6 +10,8 @@
 //! STATE/spool/queue/ID          accepted: the format of `format`
 //! STATE/spool/queue/ID.log      what became of it: the format of `journal`
 //! STATE/spool/quarantine/ID     accepted and kept aside until the operator releases or deletes it: the same format
+//! STATE/spool/quarantine/ID.log what became of it before
+//! STATE/spool/in-hand           what somebody works on: see `in_hand`
 //! STATE/spool/corrupt/ID        damaged, kept for a human to look at
 //! ```
 //!
@@ -27,7 +29,9 @@ mod draft;
 mod envelope;
 mod format;
 mod id;
+mod in_hand;
 mod journal;
+mod moves;
 mod open;
 mod outcome;
 mod quarantine;
@@ -38,6 +42,7 @@ pub use arrivals::{Arrival, Arrivals};
 pub use draft::{Draft, SpoolError};
 pub use envelope::{Envelope, Quarantined, Recipient};
 pub use id::{InvalidId, MessageId};
+pub use in_hand::InHand;
 pub use journal::{Attempt, Ended, Progress, Record, Standing};
 pub use open::OpenError;
 pub use outcome::{Duty, Failure, Outcome, Reach, Receipt, TEXT_MAX, one_line};
@@ -53,7 +58,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrivals::Announcer;
 use directory::DirectorySync;
-use disk::Disk;
+use disk::SpoolIo;
+use in_hand::Marks;
 
 /// The spool of one state directory, which it holds locked. Clones share it.
 #[derive(Clone, Debug)]
@@ -149,7 +155,7 @@ impl Spool {
 /// What all clones and drafts share.
 #[derive(Debug)]
 struct Inner {
-    disk: Arc<dyn Disk>,
+    disk: Arc<dyn SpoolIo>,
     incoming: PathBuf,
     queue: PathBuf,
     corrupt: PathBuf,
@@ -166,6 +172,8 @@ struct Inner {
     quarantined: AtomicI64,
     /// Held by whoever takes a message out of the quarantine.
     shelving: Mutex<()>,
+    in_hand: Marks,
+    suspects: Vec<MessageId>,
     /// Open means locked.
     _lock: File,
 }
@@ -176,7 +184,12 @@ impl Inner {
     }
 
     fn record(&self, id: &MessageId, records: &[Record]) -> io::Result<()> {
-        let log = self.disk.append(&self.log_path(id))?;
+        self.record_in(&self.log_path(id), &self.queue_sync, id, records)
+    }
+
+    /// Records in the log at `path`, whose directory `directory` syncs.
+    fn record_in(&self, path: &Path, directory: &DirectorySync, id: &MessageId, records: &[Record]) -> io::Result<()> {
+        let log = self.disk.append(path)?;
         let made = log.metadata()?.len() == 0;
         let lines: String = records.iter().map(|record| record.line(id)).collect();
         disk::write_all(&*self.disk, &log, lines.as_bytes())?;
@@ -184,7 +197,7 @@ impl Inner {
             self.disk.sync_data(&log)?;
         }
         // A later record is in a file whose name must be durable, too, and will not see that this one made it.
-        if made { self.queue_sync.sync(&*self.disk) } else { Ok(()) }
+        if made { directory.sync(&*self.disk) } else { Ok(()) }
     }
 
     /// The message goes first: a log without a message is litter, a message without its log is delivered twice. Neither
@@ -226,6 +239,10 @@ impl Inner {
 
     fn quarantine_path(&self, id: &MessageId) -> PathBuf {
         self.quarantine.join(id.as_str())
+    }
+
+    fn quarantine_log_path(&self, id: &MessageId) -> PathBuf {
+        self.quarantine.join(format!("{id}{LOG_SUFFIX}"))
     }
 
     fn queue_path(&self, id: &MessageId) -> PathBuf {

@@ -17,7 +17,7 @@ use super::*;
 
 /// A spool on this disk.
 fn open_on(state_dir: &Path, disk: &Arc<disk::TestDisk>) -> Spool {
-    Spool(Arc::new(open::open(state_dir, Arc::clone(disk) as Arc<dyn Disk>).unwrap()))
+    Spool(Arc::new(open::open(state_dir, Arc::clone(disk) as Arc<dyn SpoolIo>).unwrap()))
 }
 
 fn id(text: &str) -> MessageId {

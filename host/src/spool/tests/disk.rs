@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use super::super::disk::{Disk, FileSystem};
+use super::super::disk::{FileSystem, SpoolIo};
 
 /// What was done to the disk, with a number for each file that was ever made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl TestDisk {
     }
 }
 
-impl Disk for TestDisk {
+impl SpoolIo for TestDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
         self.begin("create")?;
         let file = FileSystem.create(path)?;

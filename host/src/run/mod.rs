@@ -225,6 +225,7 @@ impl Server {
         let mut doors = self.doors.lock().await;
         doors.apply(&config.listeners).await?;
         let number = self.generations.borrow().number + 1;
+        self.spool.configure(config.spool.clone());
         self.routes.store(routes);
         self.generations.send_replace(Arc::new(Generation { number, posts }));
         drop(doors);

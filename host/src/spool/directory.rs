@@ -114,6 +114,9 @@ mod tests {
         fn link(&self, _: &Path, _: &Path) -> io::Result<()> {
             unreachable!()
         }
+        fn free(&self, _: &Path) -> io::Result<crate::spool::disk::Free> {
+            unreachable!()
+        }
         fn remove(&self, _: &Path) -> io::Result<()> {
             unreachable!()
         }

@@ -1,7 +1,7 @@
 //! The few things the spool does to the file system, behind a trait: the seam at which tests make any of them fail, stop
 //! or lie.
 //!
-//! Only what changes the disk passes here; reading does not.
+//! Only what changes the disk passes here, and how much of it is free; reading does not.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -29,8 +29,23 @@ pub(super) trait SpoolIo: fmt::Debug + Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Gives a file a second name, if that is free.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// What is free where `path` lies.
+    fn free(&self, path: &Path) -> io::Result<Free>;
     /// Unlinks a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+}
+
+/// How much of a file system is free to this user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Free {
+    /// Octets that may yet be written; none where nothing may.
+    pub octets: u64,
+    /// Octets of the whole file system.
+    pub of_octets: u64,
+    /// Files that may yet be made; none where nothing may.
+    pub inodes: u64,
+    /// Files that the whole file system can hold; none where it does not count them.
+    pub of_inodes: u64,
 }
 
 /// The real one.
@@ -69,6 +84,18 @@ impl SpoolIo for FileSystem {
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
+    }
+
+    fn free(&self, path: &Path) -> io::Result<Free> {
+        let found = rustix::fs::statvfs(path)?;
+        let writable = !found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+        let free = |free: u64| if writable { free } else { 0 };
+        Ok(Free {
+            octets: free(found.f_bavail.saturating_mul(found.f_frsize)),
+            of_octets: found.f_blocks.saturating_mul(found.f_frsize),
+            inodes: free(found.f_favail),
+            of_inodes: found.f_files,
+        })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

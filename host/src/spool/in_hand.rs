@@ -30,14 +30,12 @@ impl Spool {
     pub async fn begin_attempt(&self, id: &MessageId) -> InHand {
         let (spool, id) = (Arc::clone(&self.0), id.clone());
         let number = spool.in_hand.begun.fetch_add(1, Ordering::Relaxed);
-        let in_hand = InHand { spool: Arc::clone(&spool), number };
         let noted = blocking(move || {
             spool.in_hand.begin(&*spool.disk, number, id);
-            Ok(())
+            Ok(InHand { spool, number })
         });
         // No thread for it is no evidence, and no reason to deliver nothing.
-        let _ = noted.await;
-        in_hand
+        noted.await.unwrap_or_else(|_| InHand { spool: Arc::clone(&self.0), number })
     }
 
     /// The messages of the queue that the process before this one had in hand when it died, in order of their ids. For each
@@ -103,15 +101,18 @@ impl Marks {
 
     fn begin(&self, disk: &dyn SpoolIo, number: u64, id: MessageId) {
         let text = line(&format!("begin {number} {id}"));
+        let pen = self.write(disk, &text);
+        // Whoever writes the file anew has to know of it, or not have written the line away.
         self.now().insert(number, id);
-        self.write(disk, &text);
+        drop(pen);
     }
 
     fn end(&self, disk: &dyn SpoolIo, number: u64) {
-        self.write(disk, &line(&format!("end {number}")));
+        drop(self.write(disk, &line(&format!("end {number}"))));
     }
 
-    fn write(&self, disk: &dyn SpoolIo, text: &str) {
+    /// Writes a line, and hands over what nobody else writes with meanwhile.
+    fn write(&self, disk: &dyn SpoolIo, text: &str) -> MutexGuard<'_, Pen> {
         let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
         match self.append(disk, &mut pen, text) {
             Ok(()) => pen.failing = false,
@@ -123,6 +124,7 @@ impl Marks {
                 }
             }
         }
+        pen
     }
 
     fn append(&self, disk: &dyn SpoolIo, pen: &mut Pen, text: &str) -> io::Result<()> {

@@ -31,10 +31,12 @@ mod format;
 mod id;
 mod in_hand;
 mod journal;
+mod ledger;
 mod moves;
 mod open;
 mod outcome;
 mod quarantine;
+mod reserve;
 mod scan;
 mod stored;
 
@@ -47,6 +49,7 @@ pub use journal::{Attempt, Ended, Progress, Record, Standing};
 pub use open::OpenError;
 pub use outcome::{Duty, Failure, Outcome, Reach, Receipt, TEXT_MAX, one_line};
 pub use quarantine::{Aside, QuarantineError, Shelf};
+pub use reserve::{NoRoom, Room};
 pub use scan::Queued;
 pub use stored::{Content, LoadError, Stored};
 
@@ -60,6 +63,8 @@ use arrivals::Announcer;
 use directory::DirectorySync;
 use disk::SpoolIo;
 use in_hand::Marks;
+use ledger::Ledger;
+use reserve::Gate;
 
 /// The spool of one state directory, which it holds locked. Clones share it.
 #[derive(Clone, Debug)]
@@ -113,7 +118,8 @@ impl Spool {
             .unwrap_or_else(|error| Err(LoadError::Io(io::Error::other(error))))
     }
 
-    /// Records what became of a message; durably, if what follows relies on any of it.
+    /// Records what became of a message; durably, if what follows relies on any of it. What the log says already need not
+    /// be said again: a recipient that was deferred for the same reason as before is none of the `records`.
     ///
     /// # Errors
     /// It could not be recorded; a recipient may be served again.
@@ -172,6 +178,8 @@ struct Inner {
     quarantined: AtomicI64,
     /// Held by whoever takes a message out of the quarantine.
     shelving: Mutex<()>,
+    gate: Gate,
+    ledger: Ledger,
     in_hand: Marks,
     suspects: Vec<MessageId>,
     /// Open means locked.
@@ -181,23 +189,6 @@ struct Inner {
 impl Inner {
     fn shelving(&self) -> MutexGuard<'_, ()> {
         self.shelving.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn record(&self, id: &MessageId, records: &[Record]) -> io::Result<()> {
-        self.record_in(&self.log_path(id), &self.queue_sync, id, records)
-    }
-
-    /// Records in the log at `path`, whose directory `directory` syncs.
-    fn record_in(&self, path: &Path, directory: &DirectorySync, id: &MessageId, records: &[Record]) -> io::Result<()> {
-        let log = self.disk.append(path)?;
-        let made = log.metadata()?.len() == 0;
-        let lines: String = records.iter().map(|record| record.line(id)).collect();
-        disk::write_all(&*self.disk, &log, lines.as_bytes())?;
-        if records.iter().any(Record::is_relied_on) {
-            self.disk.sync_data(&log)?;
-        }
-        // A later record is in a file whose name must be durable, too, and will not see that this one made it.
-        if made { directory.sync(&*self.disk) } else { Ok(()) }
     }
 
     /// The message goes first: a log without a message is litter, a message without its log is delivered twice. Neither
@@ -210,6 +201,7 @@ impl Inner {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
+        self.ledger.forget(id);
         match self.disk.remove(&self.log_path(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let error = error.to_string();

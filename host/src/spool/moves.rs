@@ -79,6 +79,9 @@ pub(super) fn release(spool: &Inner, id: MessageId) -> Result<(), QuarantineErro
     if let Err(error) = spool.queue_sync.sync(&*spool.disk) {
         // Not released, and so not to be delivered. Where even that fails, the next start finishes it.
         let _ = spool.disk.remove(&target);
+        if known {
+            forget(spool, &target_log);
+        }
         return Err(error.into());
     }
     // Counted before it can be delivered.

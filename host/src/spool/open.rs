@@ -13,7 +13,9 @@ use super::arrivals::Announcer;
 use super::directory::DirectorySync;
 use super::disk::SpoolIo;
 use super::in_hand::{self, Marks};
+use super::ledger::Ledger;
 use super::moves;
+use super::reserve::Gate;
 use super::scan::{self, Kind};
 use super::{INCOMING_SUFFIX, Inner, MessageId};
 
@@ -62,6 +64,8 @@ pub(super) fn open(state_dir: &Path, disk: Arc<dyn SpoolIo>) -> Result<Inner, Op
     let (announcer, arrivals) = Announcer::new(ARRIVALS);
     let mut inner = Inner {
         disk,
+        gate: Gate::default(),
+        ledger: Ledger::default(),
         in_hand: Marks::new(&spool, &incoming),
         suspects: Vec::new(),
         queue_sync: DirectorySync::new(queue.clone()),

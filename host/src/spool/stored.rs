@@ -1,7 +1,7 @@
 //! Reading a message back, and knowing that it is what was accepted.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -194,14 +194,12 @@ fn parse_envelope(envelope: &[u8], id: &MessageId) -> Result<Envelope, LoadError
 
 /// What the log at `path` says of a message with so many recipients; no log says nothing.
 pub(super) fn read_progress(path: &Path, id: &MessageId, recipients: usize) -> io::Result<Progress> {
-    let mut log = Vec::new();
     match open_regular(path) {
-        Ok(Some(file)) => file.take(ENVELOPE_MAX as u64).read_to_end(&mut log)?,
-        Ok(None) => return Err(io::Error::other("its log is not a regular file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(error),
-    };
-    Ok(Progress::read(id, recipients, &log))
+        Ok(Some(file)) => Progress::read(id, recipients, BufReader::new(file)),
+        Ok(None) => Err(io::Error::other("its log is not a regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Progress::read(id, recipients, io::empty()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Moves a damaged message, and its log, out of the way of the others.

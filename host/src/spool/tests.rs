@@ -6,8 +6,11 @@ mod basics;
 mod damage;
 mod disk;
 mod faults;
+mod in_hand;
+mod journal;
 mod power;
 mod quarantine;
+mod reserve;
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -229,6 +229,7 @@ impl Server {
         doors.apply(&config.listeners).await?;
         let number = self.generations.borrow().number + 1;
         self.queue.follow(routes, config.delivery.clone(), &config.server.hostname);
+        self.spool.configure(config.spool.clone());
         self.generations.send_replace(Arc::new(Generation { number, posts }));
         drop(doors);
         log_granted(&loaded.rows, number);

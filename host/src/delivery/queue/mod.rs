@@ -161,6 +161,8 @@ impl Queue {
 
     async fn try_leg(self: Arc<Self>, start: Start) {
         let began = self.now();
+        // If the process dies from here on, the message is suspect at the next start.
+        let _in_hand = self.spool.begin_attempt(&start.id).await;
         let stored = match self.spool.load(&start.id).await {
             Ok(stored) => Arc::new(stored),
             Err(error) => return self.unreadable(&start, &error),

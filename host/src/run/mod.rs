@@ -167,8 +167,7 @@ impl Server {
         kv.begin();
         let Prepared { config: Config { delivery, server: named, .. }, routes, .. } = &*prepared;
         let routes = Arc::new(routes.clone());
-        let queue =
-            delivery::Handle::new(spool.clone(), routes, delivery.clone(), &named.hostname, kv::system_clock());
+        let queue = delivery::Handle::new(spool.clone(), routes, delivery.clone(), &named.hostname, kv::system_clock());
         let generations = watch::Sender::new(Arc::new(Generation::default()));
         let service = Service {
             generations: generations.subscribe(),

@@ -242,6 +242,32 @@ impl Index {
         }
     }
 
+    /// What is to be attempted of one message now, whoever's turn it is.
+    pub(super) fn pick_of(&mut self, token: Token, now: Tick) -> Vec<Start> {
+        self.advance(now);
+        let Some(entry) = self.entries.get_mut(&token) else { return Vec::new() };
+        let mut starts = Vec::new();
+        for leg in entry.legs.iter_mut().filter(|leg| leg.state == State::Ready) {
+            let Some(lane) = self.lanes.get_mut(&leg.lane).filter(|lane| lane.resting(now).is_none()) else { continue };
+            lane.ready.remove(&(-entry.priority, leg.due, token));
+            lane.active += 1;
+            let doubtful = lane.doubtful();
+            self.active += 1;
+            self.doubtful += u32::from(doubtful);
+            leg.state = State::Active(doubtful);
+            starts.push(Start {
+                token,
+                lane: leg.lane,
+                id: entry.id.clone(),
+                destination: lane.destination.clone(),
+                number: leg.number.saturating_add(1),
+                fresh: std::mem::take(&mut leg.fresh),
+                began: now,
+            });
+        }
+        starts
+    }
+
     /// An attempt ended.
     pub(super) fn finish(
         &mut self,

@@ -115,6 +115,7 @@ impl Queue {
 
     /// Begins what is due. Never ends; may be given up at any time.
     async fn work(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
+        self.try_suspects(tasks).await;
         loop {
             let stuck = self.stuck.load(Ordering::Relaxed) > 0;
             let total = if stuck { 0 } else { self.settings.load().concurrency.0 };
@@ -124,7 +125,8 @@ impl Queue {
                 while let Some(start) = index.pick(now.tick, total) {
                     tasks.spawn(self.clone().attempt(start));
                 }
-                let room = |queue: &Queue| if stuck { 0 } else { LOOKS.saturating_sub(queue.looks.load(Ordering::Relaxed)) };
+                let room =
+                    |queue: &Queue| if stuck { 0 } else { LOOKS.saturating_sub(queue.looks.load(Ordering::Relaxed)) };
                 for token in index.events(now.tick, room(self) as usize) {
                     self.looks.fetch_add(1, Ordering::Relaxed);
                     tasks.spawn(self.clone().look(token));
@@ -135,6 +137,30 @@ impl Queue {
                 Some(_) = tasks.join_next() => {}
                 () = self.changed.notified() => {}
                 () = self.until(wake) => {}
+            }
+        }
+    }
+
+    /// Tries what was in hand when the process before this one died: one message at a time with nothing else in hand, so
+    /// that the one that did it is known by the next death. One that takes long, or that has to wait, is no danger.
+    async fn try_suspects(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
+        for id in self.spool.suspects() {
+            self.take_in(&id, false, true).await;
+            let now = self.now().tick;
+            let known = self.index().token(&id);
+            let Some(token) = known else { continue };
+            let starts = {
+                let mut index = self.index();
+                index.change(token, now, |entry| entry.hurry(now));
+                index.pick_of(token, now)
+            };
+            for start in starts {
+                tasks.spawn(self.clone().attempt(start));
+            }
+            let all = async { while tasks.join_next().await.is_some() {} };
+            if tokio::time::timeout(SUSPECT_MAX, all).await.is_err() {
+                tracing::warn!(id = id.as_str(), "what was in hand at a crash takes long, and others are begun");
+                return;
             }
         }
     }
@@ -223,8 +249,7 @@ impl Queue {
     }
 
     fn way(&self, envelope: &Envelope, index: usize) -> Way {
-        let own =
-            |name: &str| Way { destination: name.to_owned(), concurrency: LOCAL_CONCURRENCY, local: true };
+        let own = |name: &str| Way { destination: name.to_owned(), concurrency: LOCAL_CONCURRENCY, local: true };
         match envelope.recipients.get(index) {
             Some(recipient) if recipient.refused.is_some() => own(REFUSED),
             Some(recipient) => self.outside.way(envelope, recipient).unwrap_or_else(|| own(NO_ROUTE)),
@@ -270,10 +295,36 @@ impl Queue {
         if let Err(error) = self.spool.record(&start.id, vec![Record::Crashed]).await {
             self.complain(&start.id, &error);
         }
+        if let Ok(stored) = self.spool.peek(&start.id).await
+            && self.is_poison(&stored).await
+        {
+            self.index().forget(start.token);
+            return;
+        }
         let wait = schedule::wait(&self.settings.load().retry, &start.id, start.number);
         let now = self.now().tick;
         let next = Next::Due(now.saturating_add(schedule::millis(wait)));
         self.index().finish(start, Verdict::Nothing, next, now, |_, _| Duration::ZERO);
+    }
+
+    /// Whether a message broke off so many attempts that there will be no other: then it is in quarantine.
+    async fn is_poison(&self, stored: &Stored) -> bool {
+        let (envelope, crashes) = (&stored.envelope, stored.progress.crashes);
+        if crashes < CRASHES_MAX {
+            return false;
+        }
+        let reason = format!("{crashes} attempts to deliver it broke off, or ended with the server's process");
+        let set_aside = self.spool.set_aside(&envelope.id, &reason).await;
+        let (session, id) = (envelope.session.as_str(), envelope.id.as_str());
+        match set_aside {
+            Ok(()) => tracing::error!(session, id, reason = reason.as_str(), "message quarantined"),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(session, id, error = error.as_str(), "message cannot be quarantined");
+            }
+        }
+        // Where it cannot be set aside it lies where it is, and is not tried.
+        true
     }
 
     /// Does what must be on disk before anything else is done, again and again until it is. Nothing is begun meanwhile,
@@ -366,6 +417,12 @@ pub(super) const LOCAL_CONCURRENCY: u32 = 8;
 
 /// Messages that are known at a time; the others lie on disk until there is room again.
 const ENTRIES_MAX: usize = 500_000;
+
+/// Attempts that break off before a message is set aside.
+const CRASHES_MAX: u32 = 3;
+
+/// How long a suspect is tried alone.
+const SUSPECT_MAX: Duration = Duration::from_secs(60);
 
 /// Messages at a time of which somebody is told by the passing of time.
 const LOOKS: u32 = 8;

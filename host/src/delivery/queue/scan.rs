@@ -94,6 +94,9 @@ impl Queue {
             }
             return;
         }
+        if self.is_poison(stored).await {
+            return;
+        }
         let (ways, _) = self.group(envelope, &pending, "");
         let (retry, now, terms) = (self.settings.load().retry, self.now(), Terms::of(envelope));
         // What was set aside and released may have been tried before.

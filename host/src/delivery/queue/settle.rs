@@ -167,7 +167,8 @@ impl Queue {
         why: impl Fn(usize, Option<&Failure>) -> Failure,
     ) -> bool {
         let now = self.now();
-        let failed = |index: usize| (index, Outcome::Failed(why(index, self.last_failure(token, stored, index).as_ref())));
+        let failed =
+            |index: usize| (index, Outcome::Failed(why(index, self.last_failure(token, stored, index).as_ref())));
         let outcomes: Vec<_> = stored.progress.pending().into_iter().map(failed).collect();
         let reports: Vec<_> = outcomes.iter().filter_map(report).collect();
         let id = &stored.envelope.id;
@@ -300,14 +301,7 @@ fn log_delivered(envelope: &Envelope, index: usize, attempts: u32, receipt: &Rec
     );
 }
 
-fn log_deferred(
-    envelope: &Envelope,
-    index: usize,
-    start: &Start,
-    failure: &Failure,
-    now: Now,
-    next: schedule::Tick,
-) {
+fn log_deferred(envelope: &Envelope, index: usize, start: &Start, failure: &Failure, now: Now, next: schedule::Tick) {
     let next = timestamp(UNIX_EPOCH + Duration::from_millis(now.wall_at(next).min(LAST_TIME)));
     tracing::warn!(
         session = envelope.session.as_str(),

@@ -8,8 +8,7 @@ use super::address::Mailbox;
 use super::maildir;
 use super::queue::Work;
 use super::route::{Destination, RecipientName, Routes};
-use crate::observe::chain;
-use crate::spool::{Duty, Envelope, Failure, Outcome, Reach, Receipt, Recipient, Stored};
+use crate::spool::{Duty, Envelope, Outcome, Receipt, Recipient, Stored};
 
 /// Where a recipient goes; none where no route takes it.
 pub(super) fn destination(routes: &Routes, envelope: &Envelope, recipient: &Recipient) -> Option<Destination> {
@@ -66,7 +65,7 @@ async fn to_mailbox(mailbox: Mailbox, create: bool, stored: &Arc<Stored>, index:
     let copy = tokio::task::spawn_blocking(move || copy(&mailbox, create, &stored, index, fresh)).await;
     match copy.unwrap_or_else(|error| Err(Deferred::Broken(io::Error::other(error)))) {
         Ok(()) => Outcome::Delivered(receipt(to)),
-        Err(error) => Outcome::Deferred(Failure::local("4.3.0", chain(&error), Reach::Recipient)),
+        Err(error) => Outcome::Deferred(maildir::failure(&error)),
     }
 }
 

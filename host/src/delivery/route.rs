@@ -107,7 +107,9 @@ impl Routes {
                 Target::Relay(target) => {
                     Relay::load(target, &hostname, names).map(Carrier::Relay).map_err(|error| chain(&error))
                 }
-                Target::Webhook(target) => Webhook::load(target).map(Carrier::Webhook).map_err(|error| chain(&error)),
+                Target::Webhook(target) => {
+                    Webhook::load(target, &config.http).map(Carrier::Webhook).map_err(|error| chain(&error))
+                }
                 Target::Nats(target) => Nats::load(target).map(Carrier::Nats).map_err(|error| chain(&error)),
             };
             match carrier {

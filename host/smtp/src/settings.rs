@@ -94,7 +94,7 @@ pub struct Keywords {
     pub chunking: bool,
     /// BINARYMIME (RFC 3030). It needs CHUNKING.
     pub binarymime: bool,
-    /// DSN (RFC 3461): its parameters are taken. It is not announced, for nobody here makes such notifications.
+    /// DSN (RFC 3461). Without it, RET, ENVID, NOTIFY and ORCPT are 555.
     pub dsn: bool,
     /// LIMITS (RFC 9422).
     pub limits: bool,

@@ -7,7 +7,7 @@ use super::facts::Facts;
 use super::session::Session;
 use super::trace;
 use crate::observe::chain;
-use crate::spool::{self, Draft, MessageId, SpoolError};
+use crate::spool::{self, Draft, Failure, MessageId, Reach, SpoolError, one_line};
 use pillarbox_smtp::Refusal;
 use std::sync::Arc;
 
@@ -24,8 +24,17 @@ pub(super) struct Shares {
     pub refusal: Option<Refusal>,
     /// Whether anybody is left for whom the message was taken, be it to deliver nothing.
     pub anybody: bool,
-    /// Who is refused, for the log.
-    refused: Vec<(String, Refusal)>,
+    /// Who is refused.
+    refused: Vec<Refused>,
+}
+
+/// A recipient that is refused after all.
+#[derive(Debug)]
+struct Refused {
+    recipient: spool::Recipient,
+    refusal: Refusal,
+    /// Whether the peer named it. Of what policy added, its sender knows nothing.
+    said: bool,
 }
 
 impl Shares {
@@ -68,7 +77,8 @@ impl Shares {
     fn refuse(&mut self, recipient: &Recipient, refusal: &Refusal) {
         self.refusal.get_or_insert_with(|| refusal.clone());
         if recipient.fate != Fate::Joined {
-            self.refused.push((recipient.address.clone(), refusal.clone()));
+            let kept = spool::Recipient { refused: Some(failure(refusal)), ..kept(recipient) };
+            self.refused.push(Refused { recipient: kept, refusal: refusal.clone(), said: recipient.said.is_some() });
         }
         if let Some(place) = recipient.said.and_then(|said| self.refusals.get_mut(said)) {
             *place = Some(refusal.clone());
@@ -76,14 +86,7 @@ impl Shares {
     }
 
     fn keep(&mut self, recipient: &Recipient, aside: Option<&Arc<Quarantined>>) {
-        let kept = spool::Recipient {
-            address: recipient.address.clone(),
-            local: recipient.name.local.clone(),
-            domain: recipient.name.domain.clone(),
-            postmaster: recipient.name.postmaster,
-            parameters: recipient.parameters.clone(),
-            refused: None,
-        };
+        let kept = kept(recipient);
         let Some(why) = aside else { return self.queue.push(kept) };
         match self.aside.iter_mut().find(|(other, _)| other == why) {
             Some((_, recipients)) => recipients.push(kept),
@@ -92,10 +95,33 @@ impl Shares {
     }
 }
 
+fn kept(recipient: &Recipient) -> spool::Recipient {
+    spool::Recipient {
+        address: recipient.address.clone(),
+        local: recipient.name.local.clone(),
+        domain: recipient.name.domain.clone(),
+        postmaster: recipient.name.postmaster,
+        parameters: recipient.parameters.clone(),
+        refused: None,
+    }
+}
+
+/// The refusal as the queue knows it. No other host said it, but the sender is to read it.
+fn failure(refusal: &Refusal) -> Failure {
+    let reply = refusal.reply();
+    let status = reply.enhanced().map_or_else(|| format!("{}.0.0", reply.code() / 100), str::to_owned);
+    let said = refusal.to_string();
+    Failure { reply: Some(one_line(&said)), ..Failure::local(&status, said, Reach::Recipient) }
+}
+
 impl Session {
     /// Makes all shares durable. The last of them has the message's own id; the others are copies with an id of their own.
     pub(super) async fn keep(&mut self, draft: Draft, id: &MessageId, shares: Shares) -> Result<(), SpoolError> {
-        let Shares { queue, aside, refused, .. } = shares;
+        let Shares { mut queue, aside, refused, .. } = shares;
+        // Whom no reply can tell any more, the queue tells: those it is not delivered to are kept with the others, or alone.
+        let tells = self.tells();
+        let told = refused.iter().filter(|refused| tells && refused.said);
+        queue.extend(told.map(|refused| refused.recipient.clone()));
         // The queue's comes last, because from then on it is delivered.
         let mut parts: Vec<_> = aside.into_iter().map(|(why, recipients)| (Some(why), recipients)).collect();
         if !queue.is_empty() {
@@ -207,22 +233,23 @@ impl Session {
         );
     }
 
-    /// SMTP has no reply for one recipient of many once the message is in: the log alone knows who did not get it.
-    fn note_refused(&self, id: &MessageId, refused: &[(String, Refusal)]) {
-        for (recipient, refusal) in refused {
-            let reply = &*refusal.to_string();
+    /// Whether the sender of this message can be told of a recipient by a notice, and only by one. LMTP has a reply for
+    /// each; the null sender is told nothing.
+    fn tells(&self) -> bool {
+        !self.facts.lmtp && self.facts.transaction.as_ref().is_some_and(|transaction| !transaction.sender.is_empty())
+    }
+
+    /// SMTP has no reply for one recipient of many once the message is in.
+    fn note_refused(&self, id: &MessageId, refused: &[Refused]) {
+        for Refused { recipient, refusal, said } in refused {
+            let (recipient, reply) = (&*recipient.address, &*refusal.to_string());
             self.service.counters.recipient_refused();
             let (session, id, client) = (&*self.facts.id, id.as_str(), &*self.facts.client_address());
-            match self.facts.lmtp {
-                true => tracing::info!(session, id, recipient = &**recipient, reply, client, "recipient refused"),
-                false => tracing::warn!(
-                    session,
-                    id,
-                    recipient = &**recipient,
-                    reply,
-                    client,
-                    "recipient refused, its sender is not told"
-                ),
+            match self.facts.lmtp || (self.tells() && *said) {
+                true => tracing::info!(session, id, recipient, reply, client, "recipient refused"),
+                false => {
+                    tracing::warn!(session, id, recipient, reply, client, "recipient refused, its sender is not told")
+                }
             }
         }
     }

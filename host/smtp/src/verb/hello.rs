@@ -88,6 +88,7 @@ fn announced(settings: &Settings) -> impl Iterator<Item = Cow<'static, str>> {
         word(keywords.offers_smtputf8(), "SMTPUTF8"),
         word(keywords.chunking, "CHUNKING"),
         word(keywords.offers_binarymime(), "BINARYMIME"),
+        word(keywords.dsn, "DSN"),
         if keywords.limits { limits(&settings.limits) } else { None },
         // Before TLS that is wanted they are refused, as are their like; what the others stand for is said with MAIL.
         word(keywords.vrfy && settings.tls != Tls::Required, "VRFY"),

@@ -17,7 +17,7 @@ use crate::auth::{Attempts, Hashing, Users};
 use crate::cli::ConfigChoice;
 use crate::config::{self, Config, LogFormat};
 use crate::control::{BoxFuture, Control, ControlError, Operator, Order, ReloadStatus, Response, SOCKET, Status};
-use crate::delivery::{self, Routes};
+use crate::delivery;
 use crate::extension::{Helper, Row, Runtime, Services};
 use crate::kv::{self, Kv};
 use crate::listener::{Accepted, Doors, Serve};
@@ -26,7 +26,6 @@ use crate::session::generation::{Generation, Post};
 use crate::session::{self, Arrival, Service};
 use crate::spool::{self, Spool};
 use crate::tls;
-use arc_swap::ArcSwap;
 use rollback::{Served, take_over};
 use router::Router;
 use status::{changes, log_granted};
@@ -71,7 +70,7 @@ pub struct Server {
     counters: Arc<Counters>,
     spool: Spool,
     generations: watch::Sender<Arc<Generation>>,
-    routes: Arc<ArcSwap<Routes>>,
+    queue: delivery::Handle,
     doors: tokio::sync::Mutex<Doors>,
     serving: Mutex<Serving>,
     users_faults: users::Faults,
@@ -107,7 +106,7 @@ pub async fn serve(choice: ConfigChoice, logging: Option<Logging>) -> Result<(),
     let server = Server::start(choice, logging).await?;
     let control = Control::bind(&server.state_dir().join(SOCKET))?;
     let control = tokio::spawn(control.serve(server.clone(), stopped.clone()));
-    let delivery = tokio::spawn(delivery::run(server.spool.clone(), server.routes.clone(), stopped.clone()));
+    let delivery = tokio::spawn(server.queue.clone().run(stopped.clone()));
     let watched = tokio::spawn(server.clone().watch(stopped));
     loop {
         tokio::select! {
@@ -166,7 +165,9 @@ impl Server {
         let prepared = Arc::new(prepare(&choice, &runtime, &services).await?);
         let spool = Spool::open(&prepared.config.server.state_dir)?;
         kv.begin();
-        let routes = Arc::new(ArcSwap::from_pointee(prepared.routes.clone()));
+        let Prepared { config: Config { delivery, server: named, .. }, routes, .. } = &*prepared;
+        let routes = Arc::new(routes.clone());
+        let queue = delivery::Handle::new(spool.clone(), routes, delivery.clone(), &named.hostname, kv::system_clock());
         let generations = watch::Sender::new(Arc::new(Generation::default()));
         let service = Service {
             generations: generations.subscribe(),
@@ -184,7 +185,7 @@ impl Server {
             counters,
             spool,
             generations,
-            routes,
+            queue,
             serving: Mutex::new(Serving {
                 now: Served { number: 0, prepared: prepared.clone() },
                 previous: None,
@@ -206,7 +207,7 @@ impl Server {
     /// at once.
     async fn publish(&self, prepared: Arc<Prepared>) -> Result<u64, Refused> {
         let Prepared { config, loaded, tls, users, names, routes, .. } = &*prepared;
-        routes.inherit(&self.routes.load());
+        routes.inherit(&self.queue.routes());
         let routes = Arc::new(routes.clone());
         let hostname: Arc<str> = config.server.hostname.as_str().into();
         let post = |(name, listener): (&String, &Arc<config::Listener>)| {
@@ -226,7 +227,8 @@ impl Server {
         let mut doors = self.doors.lock().await;
         doors.apply(&config.listeners).await?;
         let number = self.generations.borrow().number + 1;
-        self.routes.store(routes);
+        self.queue.follow(routes, config.delivery.clone(), &config.server.hostname);
+        self.spool.configure(config.spool.clone());
         self.generations.send_replace(Arc::new(Generation { number, posts }));
         drop(doors);
         log_granted(&loaded.rows, number);

@@ -1,0 +1,666 @@
+//! The queue in a world in which days pass in a moment.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicI64, AtomicUsize};
+
+use tempfile::{TempDir, tempdir};
+use tokio::task::JoinHandle;
+
+use super::index::New;
+use super::outside::BoxFuture;
+use super::schedule::Times;
+use super::*;
+use crate::config::{Concurrency, Delivery, Retry};
+use crate::delivery::notice::Report;
+use crate::delivery::order::{Action, OrderError, Selection};
+use crate::spool::{Duty, Receipt, Recipient};
+
+impl Queue {
+    /// One attempt at each destination of a message, whenever it is due.
+    pub(in super::super) async fn try_now(self: &Arc<Self>, id: &MessageId, fresh: bool) {
+        self.take_in(id, fresh, true).await;
+        let now = self.now().tick;
+        let token = self.index().token(id);
+        if let Some(token) = token {
+            self.index().change(token, now, |entry| entry.hurry(now));
+        }
+        let next = || self.index().pick(now, 64);
+        while let Some(start) = next() {
+            self.clone().attempt(start).await;
+        }
+    }
+}
+
+/// How a destination behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Takes,
+    /// Says "not now" to the recipient.
+    Defers,
+    Refuses,
+    /// Cannot be reached.
+    Dead,
+    /// So is this, and it takes half a minute to find out.
+    Hangs,
+    /// Takes it, in so many milliseconds.
+    Slow(u64),
+    Panics,
+    /// Takes it, and the message's log can no longer be written.
+    BreaksLog,
+}
+
+/// A world where the domain of a recipient is its destination, and what happened in it.
+#[derive(Debug)]
+struct World {
+    epoch: Instant,
+    at: std::path::PathBuf,
+    moods: Mutex<HashMap<String, Mood>>,
+    /// When, which message, where.
+    attempts: Mutex<Vec<(u64, String, String)>>,
+    delivered: Mutex<Vec<String>>,
+    told: Mutex<Vec<(u64, String, Vec<(usize, Report)>)>>,
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl World {
+    fn mood(&self, destination: &str, mood: Mood) {
+        self.moods.lock().unwrap().insert(destination.to_owned(), mood);
+    }
+
+    fn elapsed(&self) -> u64 {
+        schedule::millis(self.epoch.elapsed())
+    }
+
+    /// When each attempt at a message was made, in seconds.
+    fn times(&self, id: &str) -> Vec<u64> {
+        let attempts = self.attempts.lock().unwrap();
+        attempts.iter().filter(|(_, other, _)| other == id).map(|(at, ..)| at / 1000).collect()
+    }
+
+    fn at(&self, destination: &str) -> usize {
+        self.attempts.lock().unwrap().iter().filter(|(.., other)| other == destination).count()
+    }
+}
+
+/// Shares the world with a queue, which holds it as what is outside of it.
+#[derive(Clone, Debug)]
+struct Shared(Arc<World>);
+
+impl Outside for Shared {
+    fn way(&self, _: &Envelope, recipient: &Recipient) -> Option<Way> {
+        let (destination, concurrency) = (recipient.domain.clone(), 20);
+        (destination != "nowhere").then(|| Way { local: destination == "local", destination, concurrency })
+    }
+
+    fn deliver(&self, work: Work) -> BoxFuture<Vec<(usize, Outcome)>> {
+        let world = self.0.clone();
+        Box::pin(async move {
+            let id = work.stored.envelope.id.as_str().to_owned();
+            let mood = world.moods.lock().unwrap().get(&*work.destination).copied().unwrap_or(Mood::Takes);
+            world.attempts.lock().unwrap().push((world.elapsed(), id.clone(), work.destination.to_string()));
+            let now = world.now.fetch_add(1, Ordering::SeqCst) + 1;
+            world.most.fetch_max(now, Ordering::SeqCst);
+            match mood {
+                Mood::Hangs => tokio::time::sleep(Duration::from_secs(30)).await,
+                Mood::Slow(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+                _ => {}
+            }
+            world.now.fetch_sub(1, Ordering::SeqCst);
+            let failure = |status, reach| Failure::local(status, "not at home", reach);
+            let outcome = match mood {
+                Mood::Panics => panic!("a bug"),
+                Mood::Dead | Mood::Hangs => Outcome::Deferred(failure("4.4.1", Reach::Destination)),
+                Mood::Defers => Outcome::Deferred(failure("4.2.1", Reach::Recipient)),
+                Mood::Refuses => Outcome::Failed(failure("5.1.1", Reach::Recipient)),
+                Mood::Takes | Mood::Slow(_) | Mood::BreaksLog => {
+                    if mood == Mood::BreaksLog {
+                        fs::create_dir(world.at.join(format!("state/spool/queue/{id}.log"))).unwrap();
+                    }
+                    world.delivered.lock().unwrap().push(id);
+                    let to = work.destination.to_string();
+                    Outcome::Delivered(Receipt { to, remote: None, reply: None, duty: Duty::NextHop })
+                }
+            };
+            work.recipients.iter().map(|index| (*index, outcome.clone())).collect()
+        })
+    }
+
+    fn tell(&self, stored: Arc<Stored>, reports: Vec<(usize, Report)>, _: u64) -> BoxFuture<io::Result<()>> {
+        let told: Vec<_> = reports.into_iter().filter(|(_, report)| !matches!(report, Report::Delivered(_))).collect();
+        if !told.is_empty() {
+            let entry = (self.0.elapsed() / 1000, stored.envelope.id.as_str().to_owned(), told);
+            self.0.told.lock().unwrap().push(entry);
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+struct Bed {
+    at: TempDir,
+    spool: Spool,
+    world: Arc<World>,
+    queue: Arc<Queue>,
+    /// What somebody did to the clock, in milliseconds.
+    offset: Arc<AtomicI64>,
+    settings: Delivery,
+    run: Option<(watch::Sender<bool>, JoinHandle<()>)>,
+}
+
+const BASE: i64 = 1_800_000_000_000;
+const HOUR: u64 = 3600;
+
+impl Bed {
+    fn new() -> Bed {
+        Bed::with(Delivery::default())
+    }
+
+    fn with(settings: Delivery) -> Bed {
+        let at = tempdir().unwrap();
+        let spool = Spool::open(&at.path().join("state")).unwrap();
+        let world = Arc::new(World {
+            epoch: Instant::now(),
+            at: at.path().to_owned(),
+            moods: Mutex::default(),
+            attempts: Mutex::default(),
+            delivered: Mutex::default(),
+            told: Mutex::default(),
+            now: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+        });
+        let offset = Arc::new(AtomicI64::new(0));
+        let queue = queue(&spool, &world, &offset, &settings);
+        Bed { at, spool, world, queue, offset, settings, run: None }
+    }
+
+    fn start(mut self) -> Bed {
+        let (stop, stopped) = watch::channel(false);
+        self.run = Some((stop, tokio::spawn(self.queue.clone().run(stopped))));
+        self
+    }
+
+    async fn stop(&mut self) {
+        if let Some((stop, run)) = self.run.take() {
+            stop.send(true).unwrap();
+            run.await.unwrap();
+        }
+    }
+
+    /// The server ends, and another one starts.
+    async fn restart(mut self) -> Bed {
+        self.stop().await;
+        let Bed { at, spool, world, queue: old, offset, settings, .. } = self;
+        drop((old, spool));
+        let spool = Spool::open(&at.path().join("state")).unwrap();
+        let queue = queue(&spool, &world, &offset, &settings);
+        Bed { at, spool, world, queue, offset, settings, run: None }.start()
+    }
+
+    fn wall(&self) -> u64 {
+        self.queue.now().wall
+    }
+
+    async fn commit(&self, name: &str, recipients: &[&str]) {
+        self.commit_with(name, recipients, |_| {}).await;
+    }
+
+    async fn commit_with(&self, name: &str, recipients: &[&str], change: impl FnOnce(&mut Envelope)) {
+        let mut draft = self.spool.begin(id(name));
+        draft.write(b"Subject: hello\r\n\r\nhello\r\n").await.unwrap();
+        let mut envelope = envelope(name, recipients, self.wall());
+        change(&mut envelope);
+        draft.commit(envelope).await.unwrap();
+    }
+
+    async fn pass(&self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    /// The statuses senders were told of a message, and when: delays have none.
+    fn told(&self, id: &str) -> Vec<(u64, String)> {
+        let told = self.world.told.lock().unwrap();
+        let text = |report: &Report| match report {
+            Report::Failed(failure) => failure.status.clone(),
+            Report::Delayed(..) => "delayed".to_owned(),
+            Report::Delivered(_) => "delivered".to_owned(),
+        };
+        let of = told.iter().filter(|(_, other, _)| other == id);
+        of.flat_map(|(at, _, reports)| reports.iter().map(move |(_, report)| (*at, text(report)))).collect()
+    }
+
+    fn delivered(&self) -> usize {
+        self.world.delivered.lock().unwrap().len()
+    }
+}
+
+fn queue(spool: &Spool, world: &Arc<World>, offset: &Arc<AtomicI64>, settings: &Delivery) -> Arc<Queue> {
+    let (clock_world, clock_offset) = (world.clone(), offset.clone());
+    let clock: Clock = Arc::new(move || {
+        let elapsed = i64::try_from(clock_world.elapsed()).unwrap();
+        u64::try_from(BASE + elapsed + clock_offset.load(Ordering::SeqCst)).unwrap_or(0)
+    });
+    Arc::new(Queue::new(spool.clone(), Arc::new(Shared(world.clone())), settings.clone(), clock))
+}
+
+fn id(text: &str) -> MessageId {
+    text.parse().unwrap()
+}
+
+fn envelope(name: &str, recipients: &[&str], received: u64) -> Envelope {
+    let recipient = |address: &&str| {
+        let (local, domain) = address.rsplit_once('@').unwrap();
+        Recipient {
+            address: (*address).to_owned(),
+            local: local.to_owned(),
+            domain: domain.to_owned(),
+            postmaster: false,
+            parameters: Vec::new(),
+            refused: None,
+        }
+    };
+    Envelope {
+        id: id(name),
+        session: "01SESSION".to_owned(),
+        received,
+        listener: "edge".to_owned(),
+        hostname: "mx.example.test".to_owned(),
+        peer: "127.0.0.1".to_owned(),
+        client: "127.0.0.1".to_owned(),
+        helo: None,
+        protocol: "ESMTP".to_owned(),
+        sender: "a@example.test".to_owned(),
+        parameters: Vec::new(),
+        recipients: recipients.iter().map(recipient).collect(),
+        connection: BTreeMap::new(),
+        message: BTreeMap::from([("tenant".to_owned(), "blue".to_owned())]),
+        quarantined: None,
+        notice_of: None,
+    }
+}
+
+/// The waits of the table in docs/delivery.md, in minutes, the first being that before the second attempt.
+fn documented() -> Vec<u64> {
+    let page = include_str!("../../../../docs/delivery.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let rows = rows.filter(|(number, _)| number.parse::<u32>().is_ok());
+    rows.skip(1).map(|(_, rest)| rest.split_once(" min").unwrap().0.parse().unwrap()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_days_go_by_the_documented_table() {
+    for mood in [Mood::Defers, Mood::Dead] {
+        let bed = Bed::new().start();
+        bed.world.mood("x", mood);
+        bed.commit("s.1", &["bob@x", "carol@x"]).await;
+        bed.pass(6 * 24 * HOUR).await;
+        let times = bed.world.times("s.1");
+        let table = documented();
+        assert_eq!(table.len(), 6);
+        for (at, pair) in times.windows(2).enumerate() {
+            let (wait, documented) = ((pair[1] - pair[0]) as f64, (table.get(at).copied().unwrap_or(60) * 60) as f64);
+            assert!((wait - documented).abs() <= documented * 0.1 + 1.0, "{mood:?}: attempt {}: {wait}", at + 2);
+        }
+        assert!((116..=130).contains(&times.len()), "{}", times.len());
+        let (day, delay) = (24 * HOUR, 4 * HOUR);
+        let expected = [(delay, "delayed"), (delay, "delayed"), (5 * day, "4.4.7"), (5 * day, "4.4.7")]
+            .map(|(at, t)| (at, t.to_owned()));
+        assert_eq!(bed.told("s.1"), expected, "{mood:?}");
+        assert_eq!(bed.spool.depth(), 0);
+        assert_eq!(bed.queue.index().len(), 0);
+    }
+}
+
+#[test]
+fn waits_are_spread_and_always_the_same() {
+    let retry = Retry::default();
+    let waits: Vec<_> = (0..200).map(|at| schedule::wait(&retry, &id(&format!("s.{at}")), 1).as_secs()).collect();
+    assert!(waits.iter().all(|wait| (270..=330).contains(wait)));
+    assert!(waits.iter().any(|wait| *wait < 280) && waits.iter().any(|wait| *wait > 320));
+    assert_eq!(schedule::wait(&retry, &id("s.1"), 1).as_secs(), waits[1]);
+    assert!(schedule::wait(&retry, &id("s.1"), u32::MAX).as_secs() <= 3960);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_destination_holds_up_nobody() {
+    for mood in [Mood::Dead, Mood::Hangs] {
+        let bed = Bed::new().start();
+        bed.world.mood("dead", mood);
+        for at in 0..300 {
+            bed.commit(&format!("d.{at}"), &["bob@dead"]).await;
+        }
+        bed.pass(1).await;
+        for at in 0..10 {
+            bed.commit(&format!("l.{at}"), &["bob@live"]).await;
+        }
+        bed.pass(4).await;
+        assert_eq!(bed.delivered(), 10, "{mood:?}");
+        bed.pass(55).await;
+        assert!(bed.world.at("dead") <= 6, "{mood:?}: {}", bed.world.at("dead"));
+        let logs = fs::read_dir(bed.at.path().join("state/spool/queue")).unwrap();
+        let logs = logs.filter(|entry| entry.as_ref().unwrap().path().extension().is_some()).count();
+        assert!(logs <= 6, "what waits costs nothing: {logs}");
+        // It comes back: one goes ahead, and the others follow.
+        bed.world.mood("dead", Mood::Slow(100));
+        bed.world.most.store(0, Ordering::SeqCst);
+        bed.pass(10 * 60).await;
+        assert_eq!((bed.delivered(), bed.spool.depth()), (310, 0), "{mood:?}");
+        assert!(bed.world.most.load(Ordering::SeqCst) <= 20, "{mood:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_dead_destinations_leave_half_to_the_living() {
+    let bed = Bed::with(Delivery { concurrency: Concurrency(10), ..Delivery::default() }).start();
+    bed.commit("l.first", &["bob@live"]).await;
+    bed.pass(1).await;
+    for at in 0..100 {
+        bed.world.mood(&format!("dead{at}"), Mood::Hangs);
+        bed.commit(&format!("d.{at}"), &[&format!("bob@dead{at}")]).await;
+    }
+    bed.pass(1).await;
+    for at in 0..30 {
+        bed.commit(&format!("l.{at}"), &["bob@live"]).await;
+    }
+    bed.pass(2).await;
+    assert_eq!(bed.delivered(), 31);
+    assert!(bed.world.most.load(Ordering::SeqCst) <= 10);
+}
+
+#[test]
+fn twenty_thousand_for_a_dead_host_cost_no_turn() {
+    let mut index = Index::default();
+    let way = |name: &str| Way { destination: name.to_owned(), concurrency: 20, local: false };
+    for at in 0..20_000 {
+        index.insert(new(&format!("d.{at}"), 0, vec![way("dead")]), 0).unwrap();
+    }
+    let first = index.pick(0, 64).unwrap();
+    let reason = Failure::local("4.4.1", "dead", Reach::Destination);
+    while index.pick(0, 64).is_some() {}
+    index.finish(&first, Verdict::Unreached(reason), Next::Due(1000), 0, |_, _| Duration::from_secs(10));
+    for at in 0..10 {
+        index.insert(new(&format!("l.{at}"), 0, vec![way("live")]), 1).unwrap();
+    }
+    let mut live = 0;
+    while let Some(start) = index.pick(1, 64) {
+        assert_eq!(&*start.destination, "live");
+        index.finish(&start, Verdict::Reached(true), Next::Done, 1, |_, _| Duration::ZERO);
+        live += 1;
+    }
+    assert_eq!(live, 10);
+    assert_eq!(index.wake_at(true), Some(10), "the events of this test's messages, and nothing sooner");
+}
+
+fn new(name: &str, due: u64, ways: Vec<Way>) -> New {
+    let times = Times { warns: None, ends: 10 + due, by_deadline: false };
+    New { id: id(name), received: 0, priority: 0, held: false, number: 0, fresh: false, due, times, ways }
+}
+
+#[test]
+fn a_hundred_thousand_messages_are_small() {
+    let resident = || {
+        let statm = fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    };
+    let before = resident();
+    let mut index = Index::default();
+    for at in 0..100_000 {
+        let way = Way { destination: format!("smtp://mx{}.example.net:25", at % 1000), concurrency: 20, local: false };
+        index
+            .insert(new(&format!("01K0000000000000000000{at:06}.1"), u64::from(at % 2 == 0) * 1000, vec![way]), 5)
+            .unwrap();
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 80 * 1024 * 1024, "{grown}");
+    while let Some(start) = index.pick(5, 1000) {
+        index.forget(start.token);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_goes_on_where_it_was() {
+    let bed = Bed::new().start();
+    bed.world.mood("x", Mood::Defers);
+    bed.commit("s.1", &["bob@x"]).await;
+    bed.pass(7 * 60).await;
+    let before = bed.world.times("s.1");
+    assert_eq!(before.len(), 2);
+    let bed = bed.restart().await;
+    bed.pass(60).await;
+    assert_eq!(bed.world.times("s.1"), before, "the wait goes on");
+    bed.pass(60 * 60).await;
+    let times = bed.world.times("s.1");
+    assert!((540..=661).contains(&(times[2] - times[1])), "{times:?}");
+    assert!((1080..=1321).contains(&(times[3] - times[2])), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_downtime_ends_in_an_attempt_and_not_in_a_bounce() {
+    let mut bed = Bed::new().start();
+    bed.world.mood("x", Mood::Defers);
+    bed.commit("s.1", &["bob@x"]).await;
+    bed.pass(60).await;
+    bed.stop().await;
+    bed.pass(7 * 24 * HOUR).await;
+    bed.world.mood("x", Mood::Takes);
+    let bed = bed.restart().await;
+    bed.pass(15).await;
+    assert_eq!((bed.delivered(), bed.told("s.1")), (1, Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_clock_that_is_set_moves_an_attempt() {
+    const DAY: i64 = 24 * 3600 * 1000;
+    for offset in [-DAY, DAY, -BASE, 80 * 365 * DAY] {
+        let bed = Bed::new().start();
+        bed.world.mood("x", Mood::Defers);
+        bed.commit("s.1", &["bob@x"]).await;
+        bed.pass(60).await;
+        bed.offset.store(offset, Ordering::SeqCst);
+        bed.pass(4 * 60 - 31).await;
+        assert_eq!(bed.world.times("s.1").len(), 1, "{offset}");
+        bed.pass(62).await;
+        assert_eq!(bed.world.times("s.1").len(), 2, "{offset}");
+        assert_eq!(bed.told("s.1"), []);
+        let bed = bed.restart().await;
+        bed.pass(11 * 60 + 1).await;
+        assert_eq!(bed.world.times("s.1").len(), 3, "{offset}: no longer than it was");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn destinations_of_one_message_go_their_own_ways() {
+    let bed = Bed::new().start();
+    bed.world.mood("late", Mood::Defers);
+    bed.world.mood("never", Mood::Refuses);
+    bed.commit_with("s.1", &["a@now", "b@late", "c@never", "d@nowhere", "e@now"], |envelope| {
+        envelope.recipients[4].refused = Some(Failure::local("5.7.1", "policy", Reach::Recipient));
+    })
+    .await;
+    bed.pass(10).await;
+    assert_eq!(bed.spool.peek(&id("s.1")).await.unwrap().progress.pending(), [1, 3]);
+    let mut told: Vec<_> = bed.told("s.1").into_iter().map(|(_, status)| status).collect();
+    told.sort();
+    assert_eq!(told, ["5.1.1", "5.7.1"]);
+    bed.world.mood("late", Mood::Takes);
+    bed.pass(6 * 60).await;
+    assert_eq!(bed.spool.peek(&id("s.1")).await.unwrap().progress.pending(), [3]);
+    bed.pass(6 * 24 * HOUR).await;
+    assert_eq!((bed.spool.depth(), bed.delivered()), (0, 2));
+    assert_eq!(bed.told("s.1").len(), 4, "one delay and one end more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_operator_has_a_hand_in_it() {
+    let bed = Bed::new().start();
+    bed.world.mood("x", Mood::Defers);
+    bed.world.mood("dead", Mood::Dead);
+    for (name, recipient) in [("s.1", "bob@x"), ("s.2", "bob@x"), ("s.3", "carol@x"), ("s.4", "bob@dead")] {
+        bed.commit(name, &[recipient]).await;
+    }
+    bed.pass(1).await;
+    let queue = &bed.queue;
+    queue.act(&id("s.1"), Action::Hold).await.unwrap();
+    queue.act(&id("s.2"), Action::Delete).await.unwrap();
+    queue.act(&id("s.3"), Action::Bounce).await.unwrap();
+    assert_eq!(queue.counts().held, 1);
+    assert_eq!(bed.told("s.3").iter().map(|(_, status)| status.as_str()).collect::<Vec<_>>(), ["5.7.1"]);
+    assert!(matches!(queue.act(&id("s.2"), Action::Hold).await, Err(OrderError::Gone)));
+    assert!(matches!(queue.act(&id("s.1"), Action::Retry).await, Err(OrderError::Held)));
+    assert!(queue.counts().destinations.iter().any(|it| it.destination == "dead" && it.resting.is_some()));
+    bed.world.mood("dead", Mood::Takes);
+    queue.act(&id("s.4"), Action::Retry).await.unwrap();
+    bed.pass(1).await;
+    assert_eq!(bed.delivered(), 1);
+    bed.pass(6 * 24 * HOUR).await;
+    assert_eq!((bed.world.times("s.1").len(), bed.told("s.1").len()), (1, 0), "it is held");
+    let bed = bed.restart().await;
+    bed.pass(60).await;
+    assert_eq!((bed.world.times("s.1").len(), bed.queue.counts().held), (1, 1));
+    bed.world.mood("x", Mood::Takes);
+    bed.queue.act(&id("s.1"), Action::Release).await.unwrap();
+    bed.pass(60).await;
+    assert_eq!((bed.delivered(), bed.spool.depth(), bed.told("s.1").len()), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_is_neither_deleted_nor_bounced() {
+    let bed = Bed::new().start();
+    bed.world.mood("x", Mood::Slow(5000));
+    bed.commit("s.1", &["bob@x"]).await;
+    bed.pass(1).await;
+    for action in [Action::Delete, Action::Bounce] {
+        assert!(matches!(bed.queue.act(&id("s.1"), action).await, Err(OrderError::Busy)));
+    }
+    assert_eq!(bed.queue.show(&id("s.1")).await.unwrap().next, None);
+    bed.pass(10).await;
+    assert_eq!((bed.delivered(), bed.told("s.1").len(), bed.spool.depth()), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_can_be_looked_at() {
+    let bed = Bed::new().start();
+    bed.world.mood("x", Mood::Defers);
+    for (name, recipients) in [("s.1", &["bob@x"][..]), ("s.2", &["carol@x", "bob@y"]), ("s.3", &["Dave@X"])] {
+        bed.commit(name, recipients).await;
+    }
+    bed.commit_with("s.4", &["bob@x"], |envelope| envelope.sender.clear()).await;
+    fs::write(bed.at.path().join("state/spool/queue/s.5"), "PILLARBOX-SPOOL 9\n").unwrap();
+    bed.pass(30).await;
+    let all = bed.queue.page(&Selection::default(), None, 100).await.unwrap();
+    let ids = |page: &crate::delivery::order::Page| {
+        page.messages.iter().map(|waiting| waiting.id.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (ids(&all), all.faults.len(), all.more.clone()),
+        (["s.1", "s.2", "s.3", "s.4"].map(String::from).to_vec(), 1, None)
+    );
+    let wait = all.messages[0].next.unwrap() - bed.wall();
+    assert!((230_000..=310_000).contains(&wait), "{wait}");
+    assert_eq!((all.messages[0].attempts, all.messages[0].recipients[0].1.as_str()), (1, "x"));
+    let first = bed.queue.page(&Selection::default(), None, 2).await.unwrap();
+    assert_eq!((ids(&first), first.more.as_deref()), (["s.1", "s.2"].map(String::from).to_vec(), Some("s.2")));
+    let rest = bed.queue.page(&Selection::default(), Some("s.2"), 10).await.unwrap();
+    assert_eq!(ids(&rest), ["s.3", "s.4"]);
+    let text = |text: &str| Some(text.to_owned());
+    for (selection, expected) in [
+        (Selection { sender: text("A@Example.test"), ..Selection::default() }, &["s.1", "s.2", "s.3"][..]),
+        (Selection { sender: text("@example.TEST"), ..Selection::default() }, &["s.1", "s.2", "s.3"]),
+        (Selection { sender: text("<>"), ..Selection::default() }, &["s.4"]),
+        (Selection { recipient: text("carol@x"), ..Selection::default() }, &["s.2"]),
+        (Selection { recipient: text("bob@y"), ..Selection::default() }, &[]),
+        (Selection { recipient: text("@x"), ..Selection::default() }, &["s.1", "s.2", "s.3", "s.4"]),
+        (Selection { destination: text("X"), ..Selection::default() }, &["s.3"]),
+        (Selection { older_than: Some(Duration::from_secs(60)), ..Selection::default() }, &[]),
+        (
+            Selection { younger_than: Some(Duration::from_secs(60)), held: Some(false), ..Selection::default() },
+            &["s.1", "s.2", "s.3", "s.4"],
+        ),
+        (Selection { held: Some(true), ..Selection::default() }, &[]),
+        (
+            Selection { meta: vec![("tenant".to_owned(), text("blue"))], ..Selection::default() },
+            &["s.1", "s.2", "s.3", "s.4"],
+        ),
+        (Selection { meta: vec![("tenant".to_owned(), text("red"))], ..Selection::default() }, &[]),
+        (Selection { meta: vec![("other".to_owned(), None)], ..Selection::default() }, &[]),
+    ] {
+        assert_eq!(ids(&bed.queue.page(&selection, None, 100).await.unwrap()), expected, "{selection:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_breaks_attempts_off_is_set_aside() {
+    let bed = Bed::new().start();
+    bed.world.mood("poison", Mood::Panics);
+    bed.commit("s.0", &["bob@poison"]).await;
+    for at in 1..20 {
+        bed.commit(&format!("s.{at}"), &["bob@x"]).await;
+    }
+    bed.pass(60).await;
+    assert_eq!((bed.delivered(), bed.spool.depth()), (19, 1));
+    let bed = bed.restart().await;
+    bed.pass(3 * HOUR).await;
+    assert_eq!(bed.world.times("s.0").len(), 3);
+    assert_eq!((bed.spool.depth(), bed.spool.quarantined(), bed.told("s.0").len()), (0, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_are_tried_alone() {
+    let bed = Bed::new();
+    for at in 0..9 {
+        bed.commit(&format!("s.{at}"), &["bob@x"]).await;
+    }
+    for name in ["s.4", "s.7"] {
+        std::mem::forget(bed.spool.begin_attempt(&id(name)).await);
+    }
+    // A process that dies gives its lock back, and does no more.
+    let world = bed.world.clone();
+    world.mood("x", Mood::Slow(1000));
+    let at = bed.at.path().join("state");
+    let copy = tempdir().unwrap();
+    let copied = std::process::Command::new("cp").arg("-a").arg(&at).arg(copy.path()).status().unwrap();
+    assert!(copied.success());
+    let spool = Spool::open(&copy.path().join("state")).unwrap();
+    assert_eq!(spool.suspects(), [id("s.4"), id("s.7")]);
+    let queue = queue(&spool, &world, &bed.offset, &bed.settings);
+    let (_stop, stopped) = watch::channel(false);
+    let _run = tokio::spawn(queue.run(stopped));
+    tokio::time::sleep(Duration::from_millis(1900)).await;
+    assert_eq!(world.most.load(Ordering::SeqCst), 1);
+    assert_eq!(world.attempts.lock().unwrap().iter().map(|(_, id, _)| id.as_str()).collect::<Vec<_>>(), ["s.4", "s.7"]);
+    bed.pass(60).await;
+    assert_eq!((bed.delivered(), spool.depth()), (9, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_recorded_is_not_done_again() {
+    let bed = Bed::new().start();
+    bed.world.mood("breaks", Mood::BreaksLog);
+    bed.world.mood("late", Mood::Defers);
+    bed.commit("s.1", &["a@breaks", "b@late"]).await;
+    bed.pass(5).await;
+    bed.commit("s.2", &["a@x"]).await;
+    bed.pass(2 * HOUR).await;
+    assert_eq!((bed.delivered(), bed.world.at("breaks"), bed.world.at("x")), (1, 1, 0), "delivery pauses");
+    fs::remove_dir(bed.at.path().join("state/spool/queue/s.1.log")).unwrap();
+    bed.pass(30).await;
+    assert_eq!((bed.world.at("breaks"), bed.world.at("x")), (1, 1), "and goes on by itself");
+    assert_eq!(bed.spool.peek(&id("s.1")).await.unwrap().progress.pending(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_room_in_memory_is_read_from_disk_later() {
+    let mut bed = Bed::new();
+    Arc::get_mut(&mut bed.queue).unwrap().most = 10;
+    bed.world.mood("x", Mood::Slow(10));
+    let bed = bed.start();
+    for at in 0..60 {
+        bed.commit(&format!("s.{at}"), &["bob@x"]).await;
+        assert!(bed.queue.index().len() <= 10);
+    }
+    bed.pass(120).await;
+    assert_eq!((bed.delivered(), bed.spool.depth()), (60, 0));
+}

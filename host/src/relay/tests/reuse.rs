@@ -1,0 +1,3 @@
+//! Connections that are used again.
+
+use super::*;

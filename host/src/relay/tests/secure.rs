@@ -1,0 +1,3 @@
+//! TLS, logins, and passing the client on.
+
+use super::*;

@@ -77,6 +77,11 @@ impl Pool {
         connections.into_iter().map(|idle| (idle.key, idle.connection)).collect()
     }
 
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().connections.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

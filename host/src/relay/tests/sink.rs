@@ -58,6 +58,8 @@ impl Sink {
             let mut tasks = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                // A clock that stands still does not wait for delayed acknowledgements.
+                stream.set_nodelay(true).unwrap();
                 let script = next(&scripts, &there);
                 let (there, tls) = (there.clone(), tls.clone());
                 tasks.spawn(async move {

@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn reads_replies_however_they_are_cut() {
-        let cases: [(&[u8], u16, &[&str], &[u8]); 7] = [
+        type Case<'a> = (&'a [u8], u16, &'a [&'a str], &'a [u8]);
+        let cases: [Case<'_>; 7] = [
             (b"250 ok\r\n", 250, &["ok"], b""),
             (b"250\r\n", 250, &[""], b""),
             (b"250 \r\n", 250, &[""], b""),

@@ -57,7 +57,8 @@ async fn tls_is_as_much_as_is_asked_for() {
     let taken = "delivered 250 taken";
     let mx = || good.server("mx.example.test", 2120);
     // What is asked for, what the server shows, what is said over each connection, what follows, and what its text says.
-    let cases: Vec<(HopTlsMode, Option<TlsAcceptor>, Vec<String>, &str, &str)> = vec![
+    type Case<'a> = (HopTlsMode, Option<TlsAcceptor>, Vec<String>, &'a str, &'a str);
+    let cases: Vec<Case<'_>> = vec![
         (Off, mx(), vec![with(TAKEN)], taken, ""),
         (Opportunistic, mx(), vec![clear.clone()], taken, ""),
         (Opportunistic, mx(), vec![tls.clone()], taken, ""),

@@ -146,7 +146,7 @@ async fn play(mut stream: Box<dyn Duplex>, script: &str, tls: Option<TlsAcceptor
             }
             "SLOWLY" => loop {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                if !matches!(stream.read_u8().await, Ok(_)) {
+                if stream.read_u8().await.is_err() {
                     return;
                 }
             },

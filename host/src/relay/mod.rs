@@ -4,6 +4,11 @@
 //! to them. It answers for each recipient and keeps no account of any: when something is tried again, and who is told, is
 //! not known here.
 
+mod convert;
+mod keywords;
+
+pub use keywords::Keywords;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

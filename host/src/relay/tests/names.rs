@@ -1,0 +1,3 @@
+//! Which server gets a message.
+
+use super::*;

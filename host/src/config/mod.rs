@@ -169,9 +169,13 @@ impl Config {
         let mut addresses = Addresses::new();
         let listeners = listeners.unwrap_or_default().into_iter();
         let listeners = listeners.filter_map(|value| Listener::read(value, hostname, &defined, &mut addresses));
-        let listeners = listeners.map(|listener| (listener.name.clone(), Arc::new(listener))).collect();
+        let mut listeners: Vec<Listener> = listeners.collect();
 
         let routes = root.take("route").map(read_routes).unwrap_or_default();
+        // RFC 8689 section 4.2.1: whoever takes such a message passes it on under verified TLS, or not at all.
+        let verified = routes.iter().all(|route| route.to.verifies_tls());
+        listeners.iter_mut().for_each(|listener| listener.esmtp.require_tls &= verified);
+        let listeners = listeners.into_iter().map(|listener| (listener.name.clone(), Arc::new(listener))).collect();
         root.finish();
         Some(Config {
             source: Arc::clone(source),

@@ -70,7 +70,8 @@ impl Session {
             Outcome::Pass | Outcome::Discard | Outcome::Quarantine { .. } => {
                 self.greeted();
                 self.facts_mut().hello(&verb, &domain, &line);
-                let keywords = self.policy.keywords(&self.facts);
+                let mut keywords = self.policy.keywords(&self.facts);
+                keywords.extend(self.future_release());
                 ask.accept(&self.facts.client_address(), &keywords);
             }
             Outcome::Refuse(refusal) => ask.refuse(refusal),
@@ -140,6 +141,10 @@ impl Session {
         };
         let (line, parameters) = (ask.line().to_owned(), ask.parameters().to_vec());
         let smtputf8 = ask.envelope().smtputf8;
+        if let Err(refusal) = self.judge_hold(&parameters) {
+            self.note_refusal(Phase::Mail.name(), &refusal, "protocol");
+            return ask.refuse(refusal);
+        }
         self.reset();
         self.begin_transaction();
         let admission = Admission::new(self.post.clone());

@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod relay;
+mod verified;
 
 pub use elsewhere::{NatsServers, NatsTarget, WebhookTarget};
 pub use relay::{Hop, HopHost, HopProtocol, HopTimeouts, HopTls, HopTlsMode, Login, PassOn, RelayTarget};

@@ -81,6 +81,13 @@ fn core_listener(setup: &[(String, String)]) -> String {
         let line = match (key.as_str(), words.as_slice()) {
             ("limit", [name, value]) => format!("limits.{name} = {value}\n"),
             ("keyword", [name, "off"]) => format!("esmtp.{name} = false\n"),
+            ("keyword", [name, "on"]) => format!("esmtp.{name} = true\n"),
+            ("keyword", ["deliverby", least]) => {
+                format!("esmtp.deliverby = true\nesmtp.deliverby-minimum = \"{least}s\"\n")
+            }
+            ("keyword", ["futurerelease", most]) => {
+                format!("esmtp.futurerelease = true\nesmtp.futurerelease-maximum = \"{most}s\"\n")
+            }
             ("protocol", ["lmtp"]) => "protocol = \"lmtp\"\n".to_owned(),
             ("stray-newlines", ["normalize"]) => "stray-newlines = \"normalize\"\n".to_owned(),
             ("refuse", ["unauthorized-pipelining"]) => "limits.unauthorized-pipelining = \"refuse\"\n".to_owned(),

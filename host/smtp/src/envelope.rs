@@ -9,7 +9,7 @@ use crate::{Address, Parameter, Sender};
 pub struct Envelope {
     /// Who the message is from.
     pub sender: Sender,
-    /// MAIL's parameters, all of them, as given.
+    /// MAIL's parameters, all of them, as given; but MT-PRIORITY as it was granted.
     pub parameters: Vec<Parameter>,
     /// What BODY= said.
     pub body: Body,

@@ -59,6 +59,7 @@ mod server;
 mod settings;
 mod step;
 mod tally;
+pub mod terms;
 mod verb;
 mod xtext;
 

@@ -1,5 +1,6 @@
 //! The parameters of MAIL and RCPT (RFC 5321 section 4.1.1.11), and those that the machine speaks itself: SIZE (RFC 1870),
-//! BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), AUTH (RFC 4954), and RET, ENVID, NOTIFY and ORCPT (RFC 3461).
+//! BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), AUTH (RFC 4954), RET, ENVID, NOTIFY and ORCPT (RFC 3461), BY (RFC 2852),
+//! HOLDFOR and HOLDUNTIL (RFC 4865), MT-PRIORITY (RFC 6710), REQUIRETLS (RFC 8689).
 //!
 //! It does not know what an extension's parameter means: those are kept as they were given.
 //!
@@ -8,10 +9,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::terms::{self, DeliverBy};
 use crate::{Auth, Body, Mailbox, Refusal, Settings, decode_xtext, reply};
 
 /// The MAIL parameters the machine speaks itself, in upper case.
-pub const MAIL_PARAMETERS: &[&str] = &["AUTH", "BODY", "ENVID", "RET", "SIZE", "SMTPUTF8"];
+pub const MAIL_PARAMETERS: &[&str] =
+    &["AUTH", "BODY", "BY", "ENVID", "HOLDFOR", "HOLDUNTIL", "MT-PRIORITY", "REQUIRETLS", "RET", "SIZE", "SMTPUTF8"];
 
 /// The RCPT parameters the machine speaks itself, in upper case.
 pub const RECIPIENT_PARAMETERS: &[&str] = &["NOTIFY", "ORCPT"];
@@ -38,6 +41,8 @@ pub(crate) struct Declared {
     pub(crate) body: Body,
     pub(crate) size: Option<u64>,
     pub(crate) smtputf8: bool,
+    /// The priority the message has instead of the one that was asked for.
+    pub(crate) lowered_to: Option<i8>,
 }
 
 /// Whether SMTPUTF8, well-formed or not, is among the parameters in `text`. It decides how the path in front of them is read.
@@ -51,14 +56,18 @@ pub(crate) fn of_mail(text: &str, settings: &Settings) -> Result<(Vec<Parameter>
     let takes = |name: &str| match name {
         "AUTH" => settings.auth != Auth::Off,
         "BODY" => keywords.eight_bit_mime || keywords.offers_binarymime(),
+        "BY" => keywords.deliver_by.is_some(),
         "ENVID" | "RET" => keywords.dsn,
+        "HOLDFOR" | "HOLDUNTIL" => keywords.future_release.is_some(),
+        "MT-PRIORITY" => keywords.mt_priority,
+        "REQUIRETLS" => keywords.offers_require_tls(settings.tls),
         "SIZE" => keywords.size,
         "SMTPUTF8" => keywords.offers_smtputf8(),
         name => settings.mail_parameters.contains(name),
     };
-    let parameters = parse(text, takes)?;
+    let mut parameters = parse(text, takes)?;
     let mut declared = Declared::default();
-    for parameter in &parameters {
+    for parameter in &mut parameters {
         let value = parameter.value.as_deref();
         let is_right = match parameter.name.as_str() {
             "AUTH" => value.is_some_and(is_auth),
@@ -71,12 +80,26 @@ pub(crate) fn of_mail(text: &str, settings: &Settings) -> Result<(Vec<Parameter>
                     _ => body.is_some(),
                 }
             }
+            "BY" => value.and_then(DeliverBy::parse).is_some(),
+            "HOLDFOR" => value.and_then(terms::hold_for).is_some(),
+            "HOLDUNTIL" => value.and_then(terms::hold_until).is_some(),
+            "MT-PRIORITY" => {
+                let asked = value.and_then(terms::priority);
+                let highest = settings.highest_priority;
+                declared.lowered_to = asked.and_then(|asked| (asked > highest).then_some(highest));
+                if let Some(priority) = declared.lowered_to {
+                    parameter.value = Some(priority.to_string());
+                }
+                asked.is_some()
+            }
             "ENVID" => value.is_some_and(is_envid),
             "RET" => value.is_some_and(|value| is_one_of(value, &["FULL", "HDRS"])),
             "SIZE" => {
                 declared.size = value.and_then(parse_size);
                 declared.size.is_some()
             }
+            // RFC 8689 section 2: it has no value.
+            "REQUIRETLS" => value.is_none(),
             // RFC 6531 section 3.4: it has no value.
             "SMTPUTF8" => {
                 declared.smtputf8 = true;
@@ -93,7 +116,33 @@ pub(crate) fn of_mail(text: &str, settings: &Settings) -> Result<(Vec<Parameter>
     if limit != 0 && declared.size.is_some_and(|size| size > limit) {
         return Err(reply::too_large());
     }
+    check_times(&parameters, settings)?;
     Ok((parameters, declared))
+}
+
+/// What can be said of BY, HOLDFOR and HOLDUNTIL without a clock. All of them are well-formed.
+fn check_times(parameters: &[Parameter], settings: &Settings) -> Result<(), Refusal> {
+    let value = |name| parameters.iter().find(|parameter| parameter.name == name).and_then(|it| it.value.as_deref());
+    let by = value("BY").and_then(DeliverBy::parse);
+    if let Some(by) = by.filter(|by| by.returns) {
+        let least = settings.keywords.deliver_by.unwrap_or(0);
+        match by.seconds {
+            ..=0 => return Err(reply::deadline_passed()),
+            seconds if seconds < least.into() => return Err(reply::deadline_too_near(least)),
+            _ => {}
+        }
+    }
+    let hold = value("HOLDFOR").and_then(terms::hold_for);
+    if hold.is_some() && value("HOLDUNTIL").is_some() {
+        return Err(reply::two_holds());
+    }
+    if hold > settings.keywords.future_release {
+        return Err(reply::hold_too_long());
+    }
+    match (hold, by) {
+        (Some(hold), Some(by)) if by.seconds <= hold.into() => Err(reply::hold_past_deadline()),
+        _ => Ok(()),
+    }
 }
 
 /// RCPT's parameters in `text`, which follows the path.

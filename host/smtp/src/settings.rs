@@ -19,6 +19,8 @@ pub struct Settings {
     pub tls: Tls,
     /// What the session may do, or has done, about AUTH.
     pub auth: Auth,
+    /// The highest priority a message of this client may have (RFC 6710 section 4.1); what asks for more has this.
+    pub highest_priority: i8,
     /// What a peer may use up.
     pub limits: Limits,
     /// What becomes of a CR or LF in a message that is no part of a CRLF.
@@ -37,7 +39,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// SMTP with every keyword, no TLS, no AUTH, the default limits, stray newlines refused, peers that talk out of turn
+    /// SMTP with every keyword of the default, every priority, no TLS, no AUTH, the default limits, stray newlines refused, peers that talk out of turn
     /// borne with, no extensions.
     pub fn new(hostname: impl Into<String>) -> Self {
         Settings {
@@ -46,6 +48,7 @@ impl Settings {
             keywords: Keywords::default(),
             tls: Tls::Off,
             auth: Auth::Off,
+            highest_priority: 9,
             limits: Limits::default(),
             stray_newlines: StrayNewlines::default(),
             refuse_early_talk: false,
@@ -77,7 +80,8 @@ impl Protocol {
     }
 }
 
-/// What is announced and taken of what the machine can do, by its keyword. The default is everything.
+/// What is announced and taken of what the machine can do, by its keyword. The default is everything but DELIVERBY,
+/// FUTURERELEASE and MT-PRIORITY, which ask something of the queue that not every sender is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keywords {
     /// PIPELINING (RFC 2920). Groups work without it, too.
@@ -102,6 +106,15 @@ pub struct Keywords {
     pub help: bool,
     /// VRFY. Without it, VRFY is 502.
     pub vrfy: bool,
+    /// DELIVERBY (RFC 2852), with the least seconds after which a message may be asked to be returned; 0 for any.
+    pub deliver_by: Option<u32>,
+    /// FUTURERELEASE (RFC 4865), with the most seconds a message may be held. The latest date that goes with them takes a
+    /// clock, so whoever has one announces the keyword, and judges HOLDUNTIL.
+    pub future_release: Option<u32>,
+    /// MT-PRIORITY (RFC 6710).
+    pub mt_priority: bool,
+    /// REQUIRETLS (RFC 8689): only under TLS.
+    pub require_tls: bool,
 }
 
 impl Keywords {
@@ -113,6 +126,11 @@ impl Keywords {
     /// RFC 3030 section 3: whoever offers BINARYMIME offers CHUNKING.
     pub(crate) fn offers_binarymime(&self) -> bool {
         self.binarymime && self.chunking
+    }
+
+    /// RFC 8689 section 2: REQUIRETLS is announced under TLS only.
+    pub(crate) fn offers_require_tls(&self, tls: Tls) -> bool {
+        self.require_tls && tls == Tls::Active
     }
 }
 
@@ -130,6 +148,10 @@ impl Default for Keywords {
             limits: true,
             help: true,
             vrfy: true,
+            deliver_by: None,
+            future_release: None,
+            mt_priority: false,
+            require_tls: true,
         }
     }
 }

@@ -138,6 +138,10 @@ fn set_up(settings: &mut Settings, line: &str) -> Option<()> {
     let words: Vec<&str> = line.split(' ').collect();
     match words.as_slice() {
         ["limit", name, value] => limit(&mut settings.limits, name, value.parse().ok()?)?,
+        ["keyword", "deliverby", "on"] => settings.keywords.deliver_by = Some(0),
+        ["keyword", "deliverby", least] => settings.keywords.deliver_by = Some(least.parse().ok()?),
+        ["keyword", "futurerelease", most] => settings.keywords.future_release = Some(most.parse().ok()?),
+        ["keyword", name, "on"] => *keyword(&mut settings.keywords, name)? = true,
         ["keyword", name, "off"] => *keyword(&mut settings.keywords, name)? = false,
         ["protocol", "lmtp"] => settings.protocol = Protocol::Lmtp,
         ["stray-newlines", "normalize"] => settings.stray_newlines = StrayNewlines::Normalize,
@@ -182,6 +186,8 @@ fn keyword<'a>(keywords: &'a mut Keywords, name: &str) -> Option<&'a mut bool> {
         "limits" => &mut keywords.limits,
         "help" => &mut keywords.help,
         "vrfy" => &mut keywords.vrfy,
+        "mt-priority" => &mut keywords.mt_priority,
+        "requiretls" => &mut keywords.require_tls,
         _ => return None,
     })
 }

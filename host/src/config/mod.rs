@@ -176,10 +176,14 @@ impl Config {
         let doors = names(&listeners);
         let listeners =
             listeners.into_iter().filter_map(|value| Listener::read(value, hostname, &defined, &mut addresses));
-        let listeners = listeners.map(|listener| (listener.name.clone(), Arc::new(listener))).collect();
+        let mut listeners: Vec<Listener> = listeners.collect();
 
         let doors = Doors { names: &doors, addresses: &addresses };
         let routes = root.take("route").map(|value| read_routes(value, doors)).unwrap_or_default();
+        // RFC 8689 section 4.2.1: whoever takes such a message passes it on under verified TLS, or not at all.
+        let verified = routes.iter().all(|route| route.to.verifies_tls());
+        listeners.iter_mut().for_each(|listener| listener.esmtp.require_tls &= verified);
+        let listeners = listeners.into_iter().map(|listener| (listener.name.clone(), Arc::new(listener))).collect();
         root.finish();
         Some(Config {
             source: Arc::clone(source),

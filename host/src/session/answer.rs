@@ -71,7 +71,8 @@ impl Session {
             Outcome::Pass | Outcome::Discard | Outcome::Quarantine { .. } => {
                 self.greeted();
                 self.facts_mut().hello(&verb, &domain, &line);
-                let keywords = self.policy.keywords(&self.facts);
+                let mut keywords = self.policy.keywords(&self.facts);
+                keywords.extend(self.future_release());
                 ask.accept(&self.facts.client_address(), &keywords);
             }
             Outcome::Refuse(refusal) => ask.refuse(refusal),
@@ -141,6 +142,10 @@ impl Session {
         };
         let (line, parameters) = (ask.line().to_owned(), ask.parameters().to_vec());
         let smtputf8 = ask.envelope().smtputf8;
+        if let Err(refusal) = self.judge_hold(&parameters) {
+            self.note_refusal(Phase::Mail.name(), &refusal, "protocol");
+            return ask.refuse(refusal);
+        }
         self.reset();
         // Asked before policy is: what cannot be kept need not be judged. What the client says of the size was checked by
         // the machine, against its own limit.

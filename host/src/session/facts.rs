@@ -248,14 +248,15 @@ impl Facts {
         }
     }
 
-    /// Notes the relay right as Momentum's `can_relay`.
-    pub fn mirror_relay(&mut self, can_relay: bool) {
+    /// Notes the relay right as Momentum's `can_relay`; whether it is news.
+    pub fn mirror_relay(&mut self, can_relay: bool) -> bool {
         let noted = self.context.value(Scope::Connection, "can_relay").is_some();
         match can_relay {
             _ if can_relay == noted => {}
             true => self.context.set(Scope::Connection, "can_relay", "true", Origin::Host),
             false => self.context.unset(Scope::Connection, "can_relay"),
         }
+        can_relay != noted
     }
 
     /// HELO or EHLO was said well.

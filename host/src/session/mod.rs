@@ -16,6 +16,7 @@ pub mod envelope;
 pub mod facts;
 pub mod generation;
 pub mod header;
+mod hold;
 mod identity;
 mod login;
 mod mechanisms;

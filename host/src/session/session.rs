@@ -125,7 +125,7 @@ impl Session {
     /// Notes the rights that follow from login and client.
     pub(super) fn settle_rights(&mut self) {
         let can_relay = relay::anywhere(&self.rules, &self.facts).is_some();
-        self.facts_mut().mirror_relay(can_relay);
+        self.changed |= self.facts_mut().mirror_relay(can_relay);
     }
 
     /// How long the peer may take.

@@ -2,6 +2,7 @@
 //!
 //! Nothing is decided here; what holds for the client was resolved before.
 
+use super::relay;
 use super::session::Session;
 use crate::config::{self, Manners, TlsMode};
 use pillarbox_smtp::{Claim, Limits, Settings, Tls};
@@ -25,6 +26,8 @@ impl Session {
             protocol: listener.protocol,
             keywords: listener.esmtp,
             auth: self.auth(&offers),
+            // RFC 6710 section 5.2: only those who are trusted with relaying get ahead of others.
+            highest_priority: if relay::anywhere(&self.rules, &self.facts).is_some() { 9 } else { 0 },
             refuse_early_talk: limits.early_talk == Manners::Refuse,
             refuse_unauthorized_pipelining: limits.unauthorized_pipelining == Manners::Refuse,
             tls: match listener.tls.mode {

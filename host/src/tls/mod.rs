@@ -7,6 +7,7 @@
 mod certificate;
 mod choice;
 mod client;
+mod connector;
 mod facts;
 mod files;
 mod name;
@@ -14,6 +15,7 @@ mod renewal;
 mod served;
 
 pub use certificate::{Fault, Standing, TlsError, Validity};
+pub use connector::{Connector, Proof};
 pub use facts::{ChannelBinding, ClientCertificate, Facts};
 pub use renewal::{Refreshed, watch};
 

@@ -31,6 +31,11 @@ pub(crate) fn mail_accepted() -> Reply {
     Reply::sentence(250, "2.1.0", "MAIL FROM accepted")
 }
 
+/// RFC 6710 section 4.1: the sender is told what priority the message has, if it is not the one that was asked for.
+pub(crate) fn mail_accepted_with_priority(priority: i8) -> Reply {
+    Reply::sentence(250, "2.3.6", format!("{priority} is the new priority assigned to the message"))
+}
+
 pub(crate) fn recipient_accepted() -> Reply {
     Reply::sentence(250, "2.1.5", "RCPT TO accepted")
 }
@@ -119,6 +124,21 @@ pub(crate) fn bad_parameter() -> Refusal {
 
 pub(crate) fn repeated_parameter() -> Refusal {
     Refusal::sentence(501, "5.5.4", "parameter given twice")
+}
+
+/// RFC 2852 section 4.1.3: what is to be returned at once need not be sent.
+pub(crate) fn deadline_passed() -> Refusal {
+    Refusal::sentence(501, "5.5.4", "BY with R needs a time greater than 0")
+}
+
+/// RFC 2852 section 3.
+pub(crate) fn deadline_too_near(least: u32) -> Refusal {
+    Refusal::sentence(555, "5.5.4", format!("BY with R needs at least {least} seconds"))
+}
+
+/// RFC 4865 section 4: HOLDFOR or HOLDUNTIL.
+pub(crate) fn two_holds() -> Refusal {
+    Refusal::sentence(501, "5.5.4", "either HOLDFOR or HOLDUNTIL")
 }
 
 pub(crate) fn unknown_parameter() -> Refusal {

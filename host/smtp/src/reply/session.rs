@@ -19,6 +19,16 @@ pub fn no_route() -> Refusal {
     Refusal::sentence(550, "5.4.4", "no route to this recipient")
 }
 
+/// HOLDFOR or HOLDUNTIL asks for more than is granted (RFC 4865 section 4).
+pub fn hold_too_long() -> Refusal {
+    Refusal::sentence(554, "5.5.4", "a message is not held for so long")
+}
+
+/// A message is to be delivered before it is released.
+pub fn hold_past_deadline() -> Refusal {
+    Refusal::sentence(501, "5.5.4", "BY would be over before the message is released")
+}
+
 /// A call into an extension failed, and its `on-failure` is `tempfail`.
 pub fn extension_failed() -> Refusal {
     Refusal::sentence(451, "4.3.0", "local error in processing, try again later")

@@ -12,11 +12,15 @@ pub const KEYWORDS: &[&str] = &[
     "AUTH",
     "BINARYMIME",
     "CHUNKING",
+    "DELIVERBY",
     "DSN",
     "ENHANCEDSTATUSCODES",
+    "FUTURERELEASE",
     "HELP",
     "LIMITS",
+    "MT-PRIORITY",
     "PIPELINING",
+    "REQUIRETLS",
     "SIZE",
     "SMTPUTF8",
     "STARTTLS",
@@ -86,9 +90,12 @@ fn announced(settings: &Settings) -> impl Iterator<Item = Cow<'static, str>> {
         word(starttls, "STARTTLS"),
         mechanisms(settings),
         word(keywords.offers_smtputf8(), "SMTPUTF8"),
+        word(keywords.offers_require_tls(settings.tls), "REQUIRETLS"),
         word(keywords.chunking, "CHUNKING"),
         word(keywords.offers_binarymime(), "BINARYMIME"),
         word(keywords.dsn, "DSN"),
+        if settings.tls == Tls::Required { None } else { keywords.deliver_by.map(deliver_by) },
+        word(keywords.mt_priority && settings.tls != Tls::Required, "MT-PRIORITY"),
         if keywords.limits { limits(&settings.limits) } else { None },
         // Before TLS that is wanted they are refused, as are their like; what the others stand for is said with MAIL.
         word(keywords.vrfy && settings.tls != Tls::Required, "VRFY"),
@@ -103,6 +110,14 @@ fn size(limits: &Limits) -> Cow<'static, str> {
         // Bare, so that no client takes 0 for the greatest size; RFC 1870 section 4 gives both the same meaning.
         0 => "SIZE".into(),
         limit => format!("SIZE {limit}").into(),
+    }
+}
+
+/// RFC 2852 section 3: the least time, if there is one.
+fn deliver_by(least: u32) -> Cow<'static, str> {
+    match least {
+        0 => "DELIVERBY".into(),
+        least => format!("DELIVERBY {least}").into(),
     }
 }
 

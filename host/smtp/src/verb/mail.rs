@@ -11,6 +11,8 @@ pub(crate) struct Question {
     pub(crate) line: String,
     /// The envelope as it will be, if the sender is accepted.
     pub(crate) envelope: Envelope,
+    /// The priority the message has instead of the one that was asked for.
+    lowered_to: Option<i8>,
 }
 
 pub(crate) fn check(server: &Server, command: Command) -> Result<Question, Refusal> {
@@ -43,11 +45,11 @@ pub(crate) fn check(server: &Server, command: Command) -> Result<Question, Refus
         recipients: Vec::new(),
         discard: false,
     };
-    Ok(Question { line: command.line, envelope })
+    Ok(Question { line: command.line, envelope, lowered_to: declared.lowered_to })
 }
 
 pub(crate) fn proceed(server: &mut Server, question: Question) {
     server.tally.message();
     server.transaction = Some(Transaction { envelope: question.envelope, recipient_refused: false, content: None });
-    server.say(&reply::mail_accepted());
+    server.say(&question.lowered_to.map_or_else(reply::mail_accepted, reply::mail_accepted_with_priority));
 }

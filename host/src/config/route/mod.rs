@@ -6,6 +6,7 @@ mod keys;
 mod matching;
 mod relay;
 mod to;
+mod verified;
 
 pub use elsewhere::{NatsServers, NatsTarget, WebhookTarget};
 pub use matching::like;

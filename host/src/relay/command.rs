@@ -1,0 +1,130 @@
+//! Commands as octets: what stands in an envelope, so that it ends no line and begins no other.
+
+use super::fault::Fault;
+use super::keywords::Keywords;
+use crate::spool::{Envelope, Recipient};
+
+/// MAIL, with what the message's sender asked for as far as the server knows it, and `more`.
+pub(super) fn mail(
+    envelope: &Envelope,
+    content_len: u64,
+    now: u64,
+    hop: &Keywords,
+    more: &[String],
+) -> Result<String, Fault> {
+    let mut line = format!("MAIL FROM:<{}>", address(&envelope.sender).ok_or_else(|| bad("5.1.7", "sender"))?);
+    if hop.size.is_some() {
+        push(&mut line, "SIZE", Some(&content_len.to_string()));
+    }
+    for word in more {
+        let (name, value) = word.split_once('=').map_or((&**word, None), |(name, value)| (name, Some(value)));
+        push(&mut line, name, value);
+    }
+    for (name, value) in &envelope.parameters {
+        let name = name.to_ascii_uppercase();
+        let passed = match &*name {
+            "RET" | "ENVID" => hop.dsn,
+            "MT-PRIORITY" => hop.mt_priority,
+            "REQUIRETLS" => hop.require_tls,
+            _ => false,
+        };
+        if passed {
+            push(&mut line, &name, value.as_deref());
+        }
+    }
+    if let Some(least) = hop.deliver_by
+        && let Some(by) = DeliverBy::of(envelope)
+    {
+        let left = by.left(envelope.received, now);
+        // RFC 2852 section 4: a time in which the message is returned is above nought, and above what the server takes.
+        if by.returned && left < i64::try_from(least).unwrap_or(i64::MAX).max(1) {
+            return Err(Fault::lasting("5.4.7", "the time to deliver it by is nearer than the next hop takes"));
+        }
+        push(&mut line, "BY", Some(&by.word(left)));
+    }
+    line.push_str("\r\n");
+    Ok(line)
+}
+
+/// RCPT, with what the sender asked to be told if the server knows how.
+pub(super) fn rcpt(recipient: &Recipient, hop: &Keywords) -> Result<String, Fault> {
+    let mut line = format!("RCPT TO:<{}>", address(&recipient.address).ok_or_else(|| bad("5.1.3", "recipient"))?);
+    for (name, value) in &recipient.parameters {
+        if hop.dsn && (name.eq_ignore_ascii_case("NOTIFY") || name.eq_ignore_ascii_case("ORCPT")) {
+            push(&mut line, &name.to_ascii_uppercase(), value.as_deref());
+        }
+    }
+    line.push_str("\r\n");
+    Ok(line)
+}
+
+/// Text as it may stand in a parameter's value (RFC 3461 section 4).
+pub(super) fn xtext(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for octet in text.bytes() {
+        match octet {
+            b'!'..=b'~' if !matches!(octet, b'+' | b'=') => encoded.push(char::from(octet)),
+            octet => encoded.push_str(&format!("+{octet:02X}")),
+        }
+    }
+    encoded
+}
+
+/// An address that ends no line. What has control characters was never one: nothing of it is sent.
+fn address(text: &str) -> Option<&str> {
+    (!text.chars().any(char::is_control)).then_some(text)
+}
+
+fn bad(status: &str, whose: &str) -> Fault {
+    Fault::lasting(status, format!("the {whose}'s address has control characters in it"))
+}
+
+/// A word with a blank or a control character in it would be two: it is left out.
+fn push(line: &mut String, name: &str, value: Option<&str>) {
+    let sound = |text: &str| !text.is_empty() && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    if !sound(name) || !value.is_none_or(sound) {
+        return;
+    }
+    line.push(' ');
+    line.push_str(name);
+    if let Some(value) = value {
+        line.push('=');
+        line.push_str(value);
+    }
+}
+
+/// `BY=SECONDS;R|N[T]` (RFC 2852).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DeliverBy {
+    seconds: i64,
+    /// Whether the message is returned when the time is over; else somebody is told that it is late.
+    pub(super) returned: bool,
+    trace: bool,
+}
+
+impl DeliverBy {
+    pub(super) fn of(envelope: &Envelope) -> Option<DeliverBy> {
+        let (_, value) = envelope.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case("BY"))?;
+        let (seconds, mode) = value.as_deref()?.split_once(';')?;
+        let (returned, trace) = match &*mode.to_ascii_uppercase() {
+            "R" => (true, false),
+            "RT" => (true, true),
+            "N" => (false, false),
+            "NT" => (false, true),
+            _ => return None,
+        };
+        let seconds = seconds.parse().ok()?;
+        Some(DeliverBy { seconds, returned, trace })
+    }
+
+    /// Seconds left at `now`; both times in milliseconds since 1970.
+    fn left(self, received: u64, now: u64) -> i64 {
+        let gone = i64::try_from(now.saturating_sub(received) / 1000).unwrap_or(i64::MAX);
+        // RFC 2852: at most nine digits.
+        self.seconds.saturating_sub(gone).clamp(-999_999_999, 999_999_999)
+    }
+
+    fn word(self, left: i64) -> String {
+        format!("{left};{}{}", if self.returned { "R" } else { "N" }, if self.trace { "T" } else { "" })
+    }
+}

@@ -15,6 +15,7 @@ const BINARY_LINES: &[u8] =
 /// Content, what MAIL said, sender and recipient; what the server announces; the rest of the conversation behind MAIL and RCPT
 /// as it has to be said, what comes of it, and what the server has then.
 #[tokio::test]
+#[allow(clippy::type_complexity, reason = "a table, written once")]
 async fn what_a_server_lacks_is_made_up_for_or_ends_it() {
     let (a, b, domain, local) = ("a@example.test", "b@example.test", "c@b\u{fc}cher.test", "\u{fc}@example.test");
     let eight = ("BODY", Some("8BITMIME"));

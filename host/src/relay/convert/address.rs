@@ -22,3 +22,19 @@ pub fn address<'a>(address: &'a str, hop: &Keywords) -> Result<Cow<'a, str>, Fai
         Failure::local("5.6.7", "the next hop does not offer SMTPUTF8, and an address needs it", Reach::Recipient)
     })
 }
+
+/// An original recipient (ORCPT) as a hop takes it. One of UTF-8 is written in ASCII for who knows no other (RFC 6533
+/// section 3: `utf-8-addr-xtext`).
+pub fn original<'a>(value: &'a str, hop: &Keywords) -> Cow<'a, str> {
+    if value.is_ascii() || hop.smtputf8 {
+        return Cow::Borrowed(value);
+    }
+    let mut ascii = String::with_capacity(value.len());
+    for c in value.chars() {
+        match c.is_ascii() {
+            true => ascii.push(c),
+            false => ascii.push_str(&format!("\\x{{{:X}}}", u32::from(c))),
+        }
+    }
+    Cow::Owned(ascii)
+}

@@ -22,7 +22,7 @@ use self::survey::{Change, Target, survey};
 use super::Keywords;
 use crate::spool::{Failure, Reach, Stored};
 
-pub use self::address::address;
+pub use self::address::{address, original};
 
 /// How a message is sent to one hop.
 #[derive(Debug)]

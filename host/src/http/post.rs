@@ -170,6 +170,13 @@ impl fmt::Debug for Poster {
     }
 }
 
+impl fmt::Debug for Post<'_> {
+    /// Without the values of the header, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post").field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
 /// A body that is read when there is room for more of it. No thread waits for the other side.
 struct Streamed {
     left: u64,

@@ -4,15 +4,14 @@
 use super::{client, letter};
 use crate::configs;
 use pillarbox_tests::{Site, repository};
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 #[test]
 fn a_webhook_has_a_message_octet_for_octet() {
     let Some(mut python) = client("python3") else { return };
-    let posted = tempfile::tempdir().unwrap();
-    python.arg(repository().join("tests/clients/webhook.py")).arg(posted.path());
+    let posted = Site::new("");
+    python.arg(repository().join("tests/clients/webhook.py")).arg(posted.directory());
     let mut python = python.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut port = String::new();
     BufReader::new(python.stdout.take().unwrap()).read_line(&mut port).unwrap();
@@ -29,11 +28,11 @@ fn a_webhook_has_a_message_octet_for_octet() {
     python.wait().unwrap();
 
     for number in [0, 1] {
-        let body = fs::read(posted.path().join(format!("{number}.body"))).unwrap();
+        let body = posted.read(&format!("{number}.body"));
         assert!(body.ends_with(&letter()), "the letter is another");
         assert!(body.starts_with(b"Received: from client.example.test "), "what is before it is another");
-        let text = fs::read_to_string(posted.path().join(format!("{number}.json"))).unwrap();
-        let fields: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let text = posted.read(&format!("{number}.json"));
+        let fields: serde_json::Value = serde_json::from_slice(&text).unwrap();
         for (name, expected) in [
             (":path", &["/mail?kind=new"][..]),
             ("content-type", &["message/rfc822"]),
@@ -43,8 +42,8 @@ fn a_webhook_has_a_message_octet_for_octet() {
             ("pillarbox-sender", &["a@client.test"]),
             ("pillarbox-recipient", &["bob@example.test", "carol@example.test"]),
         ] {
-            assert_eq!(fields[name], serde_json::json!(expected), "{name} of {number}\n{text}");
+            assert_eq!(fields[name], serde_json::json!(expected), "{name} of {number}\n{fields}");
         }
     }
-    assert!(!posted.path().join("2.body").exists(), "it was taken once");
+    assert!(!posted.path("2.body").exists(), "it was taken once");
 }

@@ -29,6 +29,8 @@ pub(super) struct Index {
     /// Messages to which something happens by the passing of time.
     events: BTreeSet<(Tick, Token)>,
     rests: BTreeSet<(Tick, LaneId)>,
+    /// Lanes that had nothing to do at some time, the first of them first.
+    idle: VecDeque<LaneId>,
     ages: BTreeSet<(u64, Token)>,
     /// Lanes that answer, and may have something to do, in turn.
     round: VecDeque<LaneId>,
@@ -583,12 +585,24 @@ impl Index {
         self.sweep(id);
     }
 
-    /// A lane without messages is kept only as long as its rest is to be remembered.
+    /// A lane without messages is kept a while, because it knows whether its destination answers.
     fn sweep(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.get(&id) else { return };
-        if lane.legs == 0 && lane.active == 0 && !self.rests.contains(&(lane.until, id)) {
-            self.names.remove(&lane.destination);
-            self.lanes.remove(&id);
+        if let Some(lane) = self.lanes.get_mut(&id)
+            && lane.is_idle()
+            && !lane.idle
+        {
+            lane.idle = true;
+            self.idle.push_back(id);
+        }
+        while self.idle.len() > IDLE_MAX
+            && let Some(id) = self.idle.pop_front()
+            && let Some(lane) = self.lanes.get_mut(&id)
+        {
+            lane.idle = false;
+            if lane.is_idle() {
+                self.names.remove(&lane.destination);
+                self.lanes.remove(&id);
+            }
         }
     }
 }
@@ -609,3 +623,6 @@ impl Entry {
         }
     }
 }
+
+/// Destinations that are remembered without messages.
+const IDLE_MAX: usize = 10_000;

@@ -36,11 +36,13 @@ pub(super) struct Lane {
     pub(super) ready: BTreeSet<(i8, Tick, Token)>,
     /// Whether it has a place in the round.
     pub(super) queued: bool,
+    /// Whether it is among those that may be forgotten.
+    pub(super) idle: bool,
     /// How often it could not be reached since it last was.
     failures: u32,
     rested_at: Tick,
     /// Until when it rests.
-    pub(super) until: Tick,
+    until: Tick,
     /// Why it rests.
     pub(super) reason: Option<Failure>,
 }
@@ -57,6 +59,7 @@ impl Lane {
             legs: 0,
             ready: BTreeSet::new(),
             queued: false,
+            idle: false,
             failures: 0,
             rested_at: 0,
             until: 0,
@@ -85,6 +88,11 @@ impl Lane {
             _ => 0,
         };
         !self.ready.is_empty() && self.active < allowed
+    }
+
+    /// Whether there is nothing to be done here.
+    pub(super) fn is_idle(&self) -> bool {
+        self.legs == 0 && self.active == 0
     }
 
     /// Until when it rests, if it does.

@@ -11,6 +11,7 @@ mod index;
 mod lane;
 mod orders;
 mod outside;
+mod poison;
 mod scan;
 mod schedule;
 mod settle;
@@ -30,7 +31,7 @@ use tokio::time::Instant;
 use crate::config;
 use crate::kv::Clock;
 use crate::observe::chain;
-use crate::spool::{Envelope, Failure, LoadError, MessageId, Outcome, Reach, Record, Spool, Stored};
+use crate::spool::{Envelope, Failure, LoadError, MessageId, Outcome, Reach, Spool, Stored};
 use index::{Index, Next, Start, Token, Verdict};
 use schedule::Now;
 
@@ -137,30 +138,6 @@ impl Queue {
                 Some(_) = tasks.join_next() => {}
                 () = self.changed.notified() => {}
                 () = self.until(wake) => {}
-            }
-        }
-    }
-
-    /// Tries what was in hand when the process before this one died: one message at a time with nothing else in hand, so
-    /// that the one that did it is known by the next death. One that takes long, or that has to wait, is no danger.
-    async fn try_suspects(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
-        for id in self.spool.suspects() {
-            self.take_in(&id, false, true).await;
-            let now = self.now().tick;
-            let known = self.index().token(&id);
-            let Some(token) = known else { continue };
-            let starts = {
-                let mut index = self.index();
-                index.change(token, now, |entry| entry.hurry(now));
-                index.pick_of(token, now)
-            };
-            for start in starts {
-                tasks.spawn(self.clone().attempt(start));
-            }
-            let all = async { while tasks.join_next().await.is_some() {} };
-            if tokio::time::timeout(SUSPECT_MAX, all).await.is_err() {
-                tracing::warn!(id = id.as_str(), "what was in hand at a crash takes long, and others are begun");
-                return;
             }
         }
     }
@@ -289,44 +266,6 @@ impl Queue {
         }
     }
 
-    /// The attempt panicked: that is counted against the message.
-    async fn crashed(&self, start: &Start) {
-        let _one_at_a_time = self.lock(start.token).await;
-        if let Err(error) = self.spool.record(&start.id, vec![Record::Crashed]).await {
-            self.complain(&start.id, &error);
-        }
-        if let Ok(stored) = self.spool.peek(&start.id).await
-            && self.is_poison(&stored).await
-        {
-            self.index().forget(start.token);
-            return;
-        }
-        let wait = schedule::wait(&self.settings.load().retry, &start.id, start.number);
-        let now = self.now().tick;
-        let next = Next::Due(now.saturating_add(schedule::millis(wait)));
-        self.index().finish(start, Verdict::Nothing, next, now, |_, _| Duration::ZERO);
-    }
-
-    /// Whether a message broke off so many attempts that there will be no other: then it is in quarantine.
-    async fn is_poison(&self, stored: &Stored) -> bool {
-        let (envelope, crashes) = (&stored.envelope, stored.progress.crashes);
-        if crashes < CRASHES_MAX {
-            return false;
-        }
-        let reason = format!("{crashes} attempts to deliver it broke off, or ended with the server's process");
-        let set_aside = self.spool.set_aside(&envelope.id, &reason).await;
-        let (session, id) = (envelope.session.as_str(), envelope.id.as_str());
-        match set_aside {
-            Ok(()) => tracing::error!(session, id, reason = reason.as_str(), "message quarantined"),
-            Err(error) => {
-                let error = chain(&error);
-                tracing::error!(session, id, error = error.as_str(), "message cannot be quarantined");
-            }
-        }
-        // Where it cannot be set aside it lies where it is, and is not tried.
-        true
-    }
-
     /// Does what must be on disk before anything else is done, again and again until it is. Nothing is begun meanwhile,
     /// because what cannot be recorded would be done twice. Whether it was done: the server may stop before.
     async fn keep<F>(&self, id: &MessageId, mut work: impl FnMut() -> F) -> bool
@@ -386,7 +325,7 @@ impl<'a> Counted<'a> {
     }
 
     /// One that was counted as it was begun.
-    fn counted(count: &'a AtomicU32) -> Counted<'a> {
+    fn taken_over(count: &'a AtomicU32) -> Counted<'a> {
         Counted(count)
     }
 }
@@ -417,12 +356,6 @@ pub(super) const LOCAL_CONCURRENCY: u32 = 8;
 
 /// Messages that are known at a time; the others lie on disk until there is room again.
 const ENTRIES_MAX: usize = 500_000;
-
-/// Attempts that break off before a message is set aside.
-const CRASHES_MAX: u32 = 3;
-
-/// How long a suspect is tried alone.
-const SUSPECT_MAX: Duration = Duration::from_secs(60);
 
 /// Messages at a time of which somebody is told by the passing of time.
 const LOOKS: u32 = 8;

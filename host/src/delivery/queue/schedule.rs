@@ -88,7 +88,11 @@ impl Times {
         if from.saturating_add(millis(retry.expire)) <= now.wall {
             ends = now.tick.saturating_add(millis(grace(retry)));
         }
-        let mut warns = (!retry.warn.is_zero()).then(|| now.tick_at(from.saturating_add(millis(retry.warn))));
+        let warns_at = from.saturating_add(millis(retry.warn));
+        let mut warns = (!retry.warn.is_zero()).then(|| now.tick_at(warns_at));
+        if warns_at <= now.wall {
+            warns = warns.map(|warns| warns.saturating_add(millis(grace(retry).min(WARN_GRACE))));
+        }
         let mut by_deadline = false;
         if let Some(deadline) = terms.deadline {
             let at = now.tick_at(deadline.at);
@@ -127,6 +131,8 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// How long a message is tried whose sender should have been told while the server was down.
+const WARN_GRACE: Duration = Duration::from_secs(60);
 const SPREAD_MAX: Duration = Duration::from_secs(10);
 const REST_FIRST: Duration = Duration::from_secs(10);
 const REST_MAX: Duration = Duration::from_secs(10 * 60);

@@ -106,7 +106,7 @@ impl Queue {
 
     /// Time has passed: the sender is told of the delay, or the message is given up. The message is reserved.
     pub(super) async fn look(self: Arc<Self>, token: Token) {
-        let _counted = super::Counted::counted(&self.looks);
+        let _counted = super::Counted::taken_over(&self.looks);
         let Some((id, times)) = self.index().entry(token).map(|entry| (entry.id.clone(), entry.times)) else { return };
         let _one_at_a_time = self.lock(token).await;
         let now = self.now();

@@ -4,13 +4,19 @@
 //! Lanes take turns, so a full one never holds up another. A leg that waits for its time lies in no lane, and one whose
 //! lane rests costs nothing. The index does no I/O and asks no clock.
 
+mod entry;
+mod whole;
+
+pub(super) use entry::{Change, Entry, New, Next, Start, Taken, Verdict};
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::lane::{Lane, Way};
-use super::schedule::{Tick, Times};
-use crate::spool::{Failure, MessageId};
+use super::schedule::Tick;
+use crate::spool::MessageId;
+use entry::{Leg, State};
 
 /// A message's name in the index. Never used twice.
 pub(super) type Token = u64;
@@ -29,6 +35,8 @@ pub(super) struct Index {
     /// Messages to which something happens by the passing of time.
     events: BTreeSet<(Tick, Token)>,
     rests: BTreeSet<(Tick, LaneId)>,
+    /// Lanes that had nothing to do at some time, the first of them first.
+    idle: VecDeque<LaneId>,
     ages: BTreeSet<(u64, Token)>,
     /// Lanes that answer, and may have something to do, in turn.
     round: VecDeque<LaneId>,
@@ -40,109 +48,6 @@ pub(super) struct Index {
     pub(super) active: u32,
     doubtful: u32,
     pub(super) held: u64,
-}
-
-/// A message.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) id: MessageId,
-    /// Milliseconds since 1970.
-    received: u64,
-    priority: i8,
-    held: bool,
-    /// Whether something is done with all of it: no leg is begun.
-    reserved: bool,
-    pub(super) times: Times,
-    legs: Vec<Leg>,
-}
-
-/// The recipients of a message that go to one destination.
-#[derive(Debug)]
-struct Leg {
-    lane: LaneId,
-    /// Attempts that ended.
-    number: u32,
-    /// Whether nobody ever tried.
-    fresh: bool,
-    due: Tick,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// In no set.
-    Idle,
-    /// In `due`.
-    Waiting,
-    /// In its lane's `ready`.
-    Ready,
-    /// Attempted now; whether its lane was doubtful as it began.
-    Active(bool),
-}
-
-/// A message that is to be known.
-#[derive(Debug)]
-pub(super) struct New {
-    pub(super) id: MessageId,
-    pub(super) received: u64,
-    /// RFC 6710: higher is sooner.
-    pub(super) priority: i8,
-    pub(super) held: bool,
-    /// Attempts that ended.
-    pub(super) number: u32,
-    pub(super) fresh: bool,
-    pub(super) due: Tick,
-    pub(super) times: Times,
-    pub(super) ways: Vec<Way>,
-}
-
-/// An attempt that is to be made.
-#[derive(Clone, Debug)]
-pub(super) struct Start {
-    pub(super) token: Token,
-    pub(super) lane: LaneId,
-    pub(super) id: MessageId,
-    pub(super) destination: Arc<str>,
-    /// This attempt's number, from 1.
-    pub(super) number: u32,
-    pub(super) fresh: bool,
-    pub(super) began: Tick,
-}
-
-/// What an attempt says of its destination.
-#[derive(Clone, Debug)]
-pub(super) enum Verdict {
-    /// Somebody answered; whether anything was taken.
-    Reached(bool),
-    /// It could not be reached.
-    Unreached(Failure),
-    /// Nobody was asked.
-    Nothing,
-}
-
-/// What becomes of a leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Nobody is left.
-    Done,
-    /// The attempt counts, and the next is due then.
-    Due(Tick),
-    /// It was no attempt: as before, at this time.
-    Again(Tick),
-}
-
-/// What a destination did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    Rests(Arc<str>, Failure),
-    Serves(Arc<str>),
-}
-
-/// Why a message cannot be had for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    Unknown,
-    Busy,
 }
 
 impl Index {
@@ -326,133 +231,6 @@ impl Index {
         self.entries.get(&start.token).is_none_or(|entry| entry.legs.iter().all(|leg| leg.lane == start.lane))
     }
 
-    /// The destinations of what is left of a message, as the routes say now. Where a destination is new, it is tried at
-    /// once.
-    pub(super) fn regroup(&mut self, token: Token, ways: &[Way], now: Tick) {
-        self.disarm(token);
-        let lanes: Vec<LaneId> = ways.iter().map(|way| self.lane(way)).collect();
-        let Some(entry) = self.entries.get_mut(&token) else { return };
-        let mut gone = Vec::new();
-        let number = entry.legs.iter().map(|leg| leg.number).max().unwrap_or(0);
-        entry.legs.retain(|leg| {
-            let stays = lanes.contains(&leg.lane) || matches!(leg.state, State::Active(_));
-            if !stays {
-                gone.push(leg.lane);
-            }
-            stays
-        });
-        for lane in lanes {
-            if entry.legs.iter().any(|leg| leg.lane == lane) {
-                gone.push(lane);
-            } else {
-                entry.legs.push(Leg { lane, number, fresh: false, due: now, state: State::Idle });
-            }
-        }
-        for lane in gone {
-            self.leave(lane);
-        }
-        self.arm(token, now);
-    }
-
-    /// Messages to which something happens now; each is reserved.
-    pub(super) fn events(&mut self, now: Tick, most: usize) -> Vec<Token> {
-        let mut found = Vec::new();
-        while found.len() < most
-            && let Some(&(at, token)) = self.events.first()
-            && at <= now
-        {
-            self.events.remove(&(at, token));
-            // With an attempt under way it is looked at when that ends.
-            if self.reserve(token).is_ok() {
-                found.push(token);
-            }
-        }
-        found
-    }
-
-    /// Takes a message for itself: until it is freed, nothing of it is attempted.
-    pub(super) fn reserve(&mut self, token: Token) -> Result<(), Taken> {
-        let entry = self.entries.get(&token).ok_or(Taken::Unknown)?;
-        if entry.reserved || entry.legs.iter().any(|leg| matches!(leg.state, State::Active(_))) {
-            return Err(Taken::Busy);
-        }
-        self.disarm(token);
-        if let Some(entry) = self.entries.get_mut(&token) {
-            entry.reserved = true;
-        }
-        Ok(())
-    }
-
-    /// Gives a message back, changed as may be.
-    pub(super) fn release(&mut self, token: Token, now: Tick, change: impl FnOnce(&mut Entry)) {
-        self.change(token, now, |entry| {
-            entry.reserved = false;
-            change(entry);
-        });
-    }
-
-    /// Changes a message, attempted or not.
-    pub(super) fn change(&mut self, token: Token, now: Tick, change: impl FnOnce(&mut Entry)) {
-        self.disarm(token);
-        if let Some(entry) = self.entries.get_mut(&token) {
-            let held = entry.held;
-            change(entry);
-            self.held = self.held + u64::from(entry.held) - u64::from(held);
-        }
-        self.arm(token, now);
-    }
-
-    /// Lets a message's destinations be tried at once.
-    pub(super) fn wake(&mut self, token: Token) {
-        let lanes = self.entries.get(&token).map(|entry| entry.legs.iter().map(|leg| leg.lane).collect::<Vec<_>>());
-        for id in lanes.unwrap_or_default() {
-            if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.wake();
-            }
-            self.queue(id);
-        }
-    }
-
-    /// Lets every destination be tried at once.
-    pub(super) fn wake_all(&mut self) {
-        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
-            if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.wake();
-            }
-            self.queue(id);
-        }
-    }
-
-    /// Why the destinations of a message rest, if one of them does.
-    pub(super) fn reason(&self, token: Token, destination: &str) -> Option<Failure> {
-        let entry = self.entries.get(&token)?;
-        let mut lanes = entry.legs.iter().filter_map(|leg| self.lanes.get(&leg.lane));
-        lanes.find(|lane| *lane.destination == *destination)?.reason.clone()
-    }
-
-    /// When an attempt at a message is due next; none while one is under way or it is held.
-    pub(super) fn next_due(&self, token: Token, now: Tick) -> Option<Tick> {
-        let entry = self.entries.get(&token)?;
-        let active = entry.legs.iter().any(|leg| matches!(leg.state, State::Active(_)));
-        if active || entry.held || entry.reserved {
-            return None;
-        }
-        let due = |leg: &Leg| leg.due.max(self.lanes.get(&leg.lane).and_then(|lane| lane.resting(now)).unwrap_or(0));
-        entry.legs.iter().map(due).min()
-    }
-
-    /// The highest number of attempts of a message's legs.
-    pub(super) fn number(&self, token: Token) -> u32 {
-        let legs = self.entries.get(&token).map(|entry| entry.legs.as_slice()).unwrap_or_default();
-        legs.iter().map(|leg| leg.number).max().unwrap_or(0)
-    }
-
-    /// When the first leg but this one is due.
-    pub(super) fn other_due(&self, start: &Start) -> Option<Tick> {
-        let legs = self.entries.get(&start.token)?.legs.iter();
-        legs.filter(|leg| leg.lane != start.lane).map(|leg| leg.due).min()
-    }
-
     pub(super) fn lanes(&self) -> impl Iterator<Item = &Lane> {
         self.lanes.values().filter(|lane| lane.legs > 0)
     }
@@ -583,29 +361,27 @@ impl Index {
         self.sweep(id);
     }
 
-    /// A lane without messages is kept only as long as its rest is to be remembered.
+    /// A lane without messages is kept a while, because it knows whether its destination answers.
     fn sweep(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.get(&id) else { return };
-        if lane.legs == 0 && lane.active == 0 && !self.rests.contains(&(lane.until, id)) {
-            self.names.remove(&lane.destination);
-            self.lanes.remove(&id);
+        if let Some(lane) = self.lanes.get_mut(&id)
+            && lane.is_idle()
+            && !lane.idle
+        {
+            lane.idle = true;
+            self.idle.push_back(id);
+        }
+        while self.idle.len() > IDLE_MAX
+            && let Some(id) = self.idle.pop_front()
+            && let Some(lane) = self.lanes.get_mut(&id)
+        {
+            lane.idle = false;
+            if lane.is_idle() {
+                self.names.remove(&lane.destination);
+                self.lanes.remove(&id);
+            }
         }
     }
 }
 
-impl Entry {
-    pub(super) fn held(&self) -> bool {
-        self.held
-    }
-
-    pub(super) fn hold(&mut self, held: bool) {
-        self.held = held;
-    }
-
-    /// It is due at once.
-    pub(super) fn hurry(&mut self, now: Tick) {
-        for leg in &mut self.legs {
-            leg.due = leg.due.min(now);
-        }
-    }
-}
+/// Destinations that are remembered without messages.
+const IDLE_MAX: usize = 10_000;

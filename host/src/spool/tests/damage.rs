@@ -218,7 +218,7 @@ async fn everything_at_once_is_listed_and_stops_nothing() {
 
     let spool = Spool::open(&state).unwrap();
     let all = spool.queued().unwrap().count();
-    let shown = |faults: &[super::Fault]| {
+    let shown = |faults: &[Fault]| {
         let mut shown: Vec<_> =
             faults.iter().map(|it| format!("{} {}: {}", it.directory, it.name, it.reason)).collect();
         shown.sort();

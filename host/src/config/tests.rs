@@ -146,6 +146,9 @@ instances.zzzzzzzzzzzz = 1
 compile.zzzzzzzzzzzz = 1
 [log]
 zzzzzzzzzzzz = 1
+[spool]
+zzzzzzzzzzzz = 1
+reserve.zzzzzzzzzzzz = 1
 [dns]
 zzzzzzzzzzzz = 1
 [listener.a]

@@ -15,7 +15,9 @@ pub use client::{AskError, ask};
 pub use message::{Order, Request, Response};
 pub use quarantine::{Kept, PART, Shelf, Shown, page};
 pub use socket::{Control, ControlError};
-pub use status::{CandidateStatus, CertificateStatus, ExtensionStatus, ListenerStatus, ReloadStatus, Status};
+pub use status::{
+    CandidateStatus, CertificateStatus, ExtensionStatus, ListenerStatus, ReloadStatus, SpoolStatus, Status,
+};
 
 use std::future::Future;
 use std::io;

@@ -100,7 +100,11 @@ impl fmt::Display for Kept {
             0 => writeln!(f, "  to {to}")?,
             _ => writeln!(f, "  to {to} and {more} more")?,
         }
-        writeln!(f, "  {} at {}: {}", escape(&self.extension), escape(&self.hook), escape(&self.reason))
+        // The server itself kept it aside where no extension is named.
+        match self.extension.is_empty() {
+            true => writeln!(f, "  {}: {}", escape(&self.hook), escape(&self.reason)),
+            false => writeln!(f, "  {} at {}: {}", escape(&self.extension), escape(&self.hook), escape(&self.reason)),
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Status {
     pub queue: u64,
     /// Messages that are kept aside.
     pub quarantined: u64,
+    /// The disk of both.
+    pub spool: SpoolStatus,
     /// Messages that got their 250 since the start.
     pub messages_accepted: u64,
     /// Connections turned away because of a limit, since the start.
@@ -51,6 +53,22 @@ pub struct Status {
     pub renewal_errors: BTreeMap<String, String>,
     /// Why what is in a file of users is not in use, by file.
     pub users_errors: BTreeMap<String, String>,
+}
+
+/// The disk of the spool, and what lies there and is no message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SpoolStatus {
+    /// Octets free, the reserve among them.
+    pub free_octets: u64,
+    /// Files that may yet be made, where the file system counts them.
+    pub free_inodes: Option<u64>,
+    /// Whether mail is taken.
+    pub takes_mail: bool,
+    /// Damaged messages set aside in `corrupt/`.
+    pub damaged: u64,
+    /// Entries of the queue that are none of the spool's.
+    pub foreign: u64,
 }
 
 /// A listener.
@@ -163,6 +181,7 @@ impl fmt::Display for Status {
             0 => writeln!(f)?,
             aside => writeln!(f, ", {aside} in quarantine")?,
         }
+        writeln!(f, "spool          {}", self.spool)?;
         writeln!(
             f,
             "refused        {} connections, {} PROXY headers, {} TLS handshakes, {} logins, {} recipients",
@@ -202,6 +221,24 @@ impl fmt::Display for Status {
             ["NOT TAKEN UP", "ERROR"],
             self.renewal_errors.iter().chain(&self.users_errors).map(|(what, error)| [what.clone(), error.clone()]),
         )
+    }
+}
+
+/// On one line.
+impl fmt::Display for SpoolStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let takes = if self.takes_mail { "takes mail" } else { "takes NO mail" };
+        write!(f, "{takes}, {} octets", self.free_octets)?;
+        if let Some(inodes) = self.free_inodes {
+            write!(f, " and {inodes} files")?;
+        }
+        write!(f, " free")?;
+        for (count, what) in [(self.damaged, "damaged"), (self.foreign, "foreign")] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -368,6 +405,13 @@ mod tests {
             }],
             queue: 3,
             quarantined: 2,
+            spool: SpoolStatus {
+                free_octets: 5 << 30,
+                free_inodes: Some(7000),
+                takes_mail: true,
+                damaged: 1,
+                foreign: 2,
+            },
             messages_accepted: 4000,
             connections_refused: 2,
             recipients_refused: 5,
@@ -399,6 +443,7 @@ last reload    2026-11-22T16:00:00.123Z, refused, the old configuration stays
                error: unknown key
                  --> x\u001b[2J:4:1
 messages       4000 accepted, 3 in the queue, 2 in quarantine
+spool          takes mail, 5368709120 octets and 7000 files free, 1 damaged, 2 foreign
 refused        2 connections, 2 PROXY headers, 1 TLS handshakes, 7 logins, 5 recipients
 limits reached errors 3, recipients 1
 

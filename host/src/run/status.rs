@@ -2,7 +2,7 @@
 
 use super::{Server, prepare::Prepared, tables, users};
 use crate::config::{self, Config};
-use crate::control::{CandidateStatus, CertificateStatus, ExtensionStatus, ListenerStatus, Status};
+use crate::control::{CandidateStatus, CertificateStatus, ExtensionStatus, ListenerStatus, SpoolStatus, Status};
 use crate::extension::{CandidateRow, Row};
 use crate::observe;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +76,7 @@ impl Server {
             extensions: extensions.collect(),
             queue: self.spool.depth(),
             quarantined: self.spool.quarantined(),
+            spool: self.spool_status(),
             messages_accepted: snapshot.messages_accepted,
             connections_refused: snapshot.connections_refused,
             recipients_refused: snapshot.recipients_refused,
@@ -90,6 +91,19 @@ impl Server {
                 .iter()
                 .map(|(path, error)| (path.display().to_string(), error.clone()))
                 .collect(),
+        }
+    }
+}
+
+impl Server {
+    fn spool_status(&self) -> SpoolStatus {
+        let room = self.spool.room();
+        SpoolStatus {
+            free_octets: room.octets,
+            free_inodes: room.inodes,
+            takes_mail: room.takes_mail,
+            damaged: self.spool.damaged(),
+            foreign: self.spool.foreign(),
         }
     }
 }

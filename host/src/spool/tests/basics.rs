@@ -53,6 +53,46 @@ async fn format_1_is_read() {
     let stored = spool.load(&name).await.unwrap();
     assert_eq!(read(&stored), b"Subject: golden\r\n\r\nNothing in here \0 ends it: END\r\n");
     assert_eq!(stored.envelope, envelope(&name));
+    assert_eq!(stored.progress.pending(), [0, 1, 2]);
+
+    // Its log, as the version that knew of nothing but successes wrote it, and as this one does.
+    let log = state.path().join("spool/queue/01GOLDEN.1.log");
+    fs::write(&log, include_bytes!("format-1.log")).unwrap();
+    assert_eq!(spool.load(&name).await.unwrap().progress.pending(), [0, 2]);
+    fs::write(&log, include_bytes!("format-1.journal")).unwrap();
+    let progress = spool.load(&name).await.unwrap().progress;
+    assert_eq!((progress.pending(), progress.crashes, progress.held), (vec![2], 1, true));
+    assert_eq!(progress.attempt, Some(Attempt { number: 3, at: 1_700_000_000_000, next: 1_700_000_300_000 }));
+    let standing = &progress.recipients[2];
+    let busy = Failure {
+        remote: Some("mx.example.net".to_owned()),
+        reply: Some("450 4.2.1 busy ü".to_owned()),
+        ..Failure::local("4.2.1", "it is busy", Reach::Message)
+    };
+    assert_eq!((standing.deferred.as_ref(), standing.delayed), (Some(&busy), true));
+    let failed = progress.recipients[0].ended.as_ref();
+    assert!(matches!(failed, Some(Ended::Failed(failure)) if failure.status == "5.1.1"), "{failed:?}");
+}
+
+/// A start looks at names alone, and at none of the messages.
+#[test]
+fn a_hundred_thousand_messages_are_no_wait() {
+    let state = tempdir().unwrap();
+    drop(Spool::open(state.path()).unwrap());
+    let queue = state.path().join("spool/queue");
+    // Few files under many names: a directory of the same size, made in a fraction of the time.
+    for file in 0..4 {
+        let first = queue.join(format!("s.{file}"));
+        fs::write(&first, "of no interest").unwrap();
+        for at in 1..25_000 {
+            fs::hard_link(&first, queue.join(format!("01JDZK3V5N8Q2R7T9W4X6Y1B0{file}.{at}"))).unwrap();
+        }
+    }
+    let begun = std::time::Instant::now();
+    let spool = Spool::open(state.path()).unwrap();
+    let took = begun.elapsed();
+    assert_eq!(spool.depth(), 100_000);
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
 }
 
 #[tokio::test]

@@ -186,6 +186,72 @@ async fn foreign_entries_are_counted_and_never_followed() {
     drop(bed.spool);
     let spool = Spool::open(&state).unwrap();
     assert_eq!((spool.depth(), spool.foreign(), spool.damaged()), (1, 11, 0));
+    let listed = spool.faults(100).await.unwrap();
+    assert_eq!((listed.len(), spool.faults(3).await.unwrap().len()), (11, 3));
+}
+
+/// All of it at once: the start goes well, what is good is served, and each of the others is listed with its reason.
+#[tokio::test]
+async fn everything_at_once_is_listed_and_stops_nothing() {
+    let bed = Bed::new(5_000).await;
+    let (queue, state) = (bed.state.path().join("spool/queue"), bed.state.path().to_owned());
+    let good = bed.good.clone();
+    drop(bed.spool);
+    for sixteenth in 0..16 {
+        fs::write(queue.join(format!("t.{sixteenth}")), &good[..good.len() * sixteenth / 16]).unwrap();
+    }
+    let mut flipped = good.clone();
+    flipped[2_000] ^= 4;
+    // The name in the envelope is that of the file, so only the flip is wrong with it.
+    fs::write(queue.join("s.1"), &flipped).unwrap();
+    fs::write(queue.join("future"), good.iter().map(|o| if *o == b'1' { b'7' } else { *o }).collect::<Vec<_>>())
+        .unwrap();
+    fs::hard_link(queue.join("s.0"), queue.join("linked")).unwrap();
+    fs::create_dir(queue.join("directory")).unwrap();
+    symlink("/etc/passwd", queue.join("symlink")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(queue.join("fifo")).status().unwrap().success());
+    // Another's file, where the test may give one away.
+    fs::write(queue.join("theirs"), &good).unwrap();
+    let _ = std::os::unix::fs::chown(queue.join("theirs"), Some(65534), Some(65534));
+    fs::write(queue.join("s.0.log"), "rubbish\n\0\0").unwrap();
+    fs::write(queue.join("gone.log"), "of nobody").unwrap();
+
+    let spool = Spool::open(&state).unwrap();
+    let all = spool.queued().unwrap().count();
+    let shown = |faults: &[Fault]| {
+        let mut shown: Vec<_> =
+            faults.iter().map(|it| format!("{} {}: {}", it.directory, it.name, it.reason)).collect();
+        shown.sort();
+        shown
+    };
+    let listed = shown(&spool.faults(100).await.unwrap());
+    for expected in [
+        "queue directory: a directory",
+        "queue symlink: a symbolic link",
+        "queue fifo: not a regular file",
+        "queue future: the message is of spool format 7, which this version does not know",
+        "queue linked: the message is damaged: it is another message than its name says",
+        "queue theirs: the message is damaged: it is another message than its name says",
+        "queue t.0: the message is damaged: its first line is wrong",
+        "queue t.9: the message is damaged: its last line is wrong",
+    ] {
+        assert!(listed.iter().any(|line| line == expected), "{expected}\n{listed:#?}");
+    }
+    assert_eq!(listed.len(), 16 + 6, "{listed:#?}");
+    let mut damaged = 0;
+    for id in spool.queued().unwrap().collect::<Vec<_>>() {
+        match spool.load(&id).await {
+            Ok(stored) => assert_eq!((id.as_str(), &*read(&stored)), ("s.0", &b"the good one"[..])),
+            Err(LoadError::Damaged(_)) => damaged += 1,
+            Err(LoadError::Version(7)) => {}
+            Err(error) => panic!("{id}: {error:?}"),
+        }
+    }
+    assert_eq!((all, damaged, spool.damaged()), (16 + 5, 16 + 3, 16 + 3));
+    let listed = shown(&spool.faults(100).await.unwrap());
+    assert!(listed.contains(&"corrupt s.1: the message is damaged: its checksum is wrong".to_owned()), "{listed:#?}");
+    drop(spool);
+    assert_eq!(Spool::open(&state).unwrap().damaged(), 16 + 3);
 }
 
 #[tokio::test]

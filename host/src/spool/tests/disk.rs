@@ -128,7 +128,9 @@ impl SpoolIo for TestDisk {
         self.begin("append")?;
         let there = path.exists();
         let file = FileSystem.append(path)?;
-        if !there {
+        // Of another disk's life, which is none of this one's events.
+        let known = self.state.lock().unwrap().files.contains_key(&file.metadata().unwrap().ino());
+        if !there || !known {
             self.made(path, &file);
         }
         Ok(file)

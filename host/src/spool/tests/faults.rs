@@ -195,3 +195,59 @@ async fn killed_at_any_point_nothing_acknowledged_is_lost() {
         }
     }
 }
+
+/// While the disk takes its time nobody else waits: this runtime has one thread.
+#[tokio::test]
+async fn a_slow_fsync_holds_up_nobody_else() {
+    let state = tempdir().unwrap();
+    let disk = Arc::new(TestDisk::default());
+    let spool = open_on(state.path(), &disk);
+    commit(&spool, "s.0", b"x").await.unwrap();
+    // Until as many are renamed as will be only at the end, no directory is synced.
+    disk.await_renames(5);
+    let mut commits = tokio::task::JoinSet::new();
+    for at in 1..4 {
+        let spool = spool.clone();
+        commits.spawn(async move { commit(&spool, &format!("s.{at}"), &content(100_000)).await });
+    }
+    let recording = spool.clone();
+    commits.spawn(async move { recording.record(&id("s.0"), vec![Record::Delivered(0)]).await.map_err(Into::into) });
+    while disk.events().iter().filter(|event| matches!(event, Event::Rename { .. })).count() < 4 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(spool.admit(0).await, Ok(()));
+    spool.load(&id("s.0")).await.unwrap();
+    drop(spool.begin_attempt(&id("s.0")).await);
+    let mut draft = spool.begin(id("s.9"));
+    draft.write(&content(300_000)).await.unwrap();
+    assert!(draft.read(10, 10).await.is_ok());
+    draft.discard().await;
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    assert!(commits.try_join_next().is_none());
+    commit(&spool, "s.4", b"x").await.unwrap();
+    while let Some(ended) = commits.join_next().await {
+        ended.unwrap().unwrap();
+    }
+}
+
+/// A call that a signal broke off is made again, and nothing else is.
+#[tokio::test]
+async fn an_interrupted_write_goes_on() {
+    let mut told = Vec::new();
+    for nth in 0.. {
+        let state = tempdir().unwrap();
+        let disk = Arc::new(TestDisk::default());
+        let spool = open_on(state.path(), &disk);
+        disk.limit_writes(50_000);
+        disk.fail(nth, 4);
+        let committed = commit(&spool, "s.1", &content(200_000)).await;
+        let Some(failed) = disk.failed().pop() else { break };
+        assert_eq!(committed.is_ok(), failed == "write", "{failed}");
+        if failed == "write" {
+            assert!(read(&spool.load(&id("s.1")).await.unwrap()) == content(200_000));
+        }
+        told.push(failed);
+    }
+    told.dedup();
+    assert_eq!(told, ["create", "write", "sync", "rename", "sync directory"]);
+}

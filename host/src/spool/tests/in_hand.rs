@@ -82,6 +82,7 @@ async fn what_is_torn_foreign_or_of_another_boot_accuses_nobody() {
     let path = state.path().join("spool/in-hand");
     let good = fs::read_to_string(&path).unwrap();
     drop((in_hand, spool));
+    drop(reopened(state.path()).await);
     let boot = good.split('\n').nth(1).unwrap().to_owned();
     let other_boot = {
         let text = "boot 00000000-0000-0000-0000-000000000000";

@@ -21,6 +21,10 @@ enum Told {
     Removing(&'static str),
     Aside(&'static str, usize),
     Released(&'static str),
+    /// It is on its way between queue and quarantine, and has this many octets.
+    Moving(&'static str, usize),
+    /// It is in quarantine, or not.
+    Moved(&'static str, bool),
 }
 
 #[tokio::test]
@@ -53,23 +57,44 @@ async fn nothing_acknowledged_is_lost() {
     tell(Told::Removing("s.5"));
     spool.delete(&id("s.5")).await.unwrap();
     tell(Told::Released("s.5"));
-    drop(spool);
+    // Every kind of record, a log that is written anew after an error, and a message that goes aside with its log and back.
+    commit(&spool, "s.6", &content(200)).await.unwrap();
+    tell(Told::Committed("s.6", 200));
+    spool.record(&id("s.6"), vec![Record::Crashed, Record::Delivered(1)]).await.unwrap();
+    tell(Told::Settled("s.6", 1));
+    let deferred = Record::Deferred(2, Failure::local("4.4.1", "nobody there", Reach::Destination));
+    let attempt = Record::Attempt(Attempt { number: 1, at: 1, next: 2 });
+    spool.record(&id("s.6"), vec![deferred, attempt, Record::Held, Record::Released]).await.unwrap();
+    disk.fail(2, 5);
+    spool.record(&id("s.6"), vec![Record::Delayed(2)]).await.unwrap_err();
+    spool.record(&id("s.6"), vec![Record::Failed(0, Failure::local("5.1.1", "no", Reach::Recipient))]).await.unwrap();
+    tell(Told::Settled("s.6", 0));
+    let in_hand = spool.begin_attempt(&id("s.6")).await;
+    tell(Told::Moving("s.6", 200));
+    spool.set_aside(&id("s.6"), "why").await.unwrap();
+    tell(Told::Moved("s.6", true));
+    tell(Told::Moving("s.6", 200));
+    spool.release(&id("s.6")).await.unwrap();
+    tell(Told::Moved("s.6", false));
+    drop((in_hand, spool));
 
     let events = disk.events();
-    let mut seen = HashSet::new();
+    let (mut seen, mut images_made) = (HashSet::new(), 0);
     for cut in 0..=events.len() {
         let told: Vec<_> = told.iter().filter(|(at, _)| *at <= cut).map(|(_, what)| what.clone()).collect();
         for image in images(&events[..cut]) {
+            images_made += 1;
             if seen.insert((told.len(), image.clone())) {
                 check(&image, &told, cut).await;
             }
         }
     }
-    assert!(seen.len() > 30, "{}", seen.len());
+    println!("{} events, {images_made} images, {} of them different", events.len(), seen.len());
+    assert!(events.len() > 80 && images_made > 1000 && seen.len() > 150, "{images_made} {}", seen.len());
 }
 
-/// File names below the state directory, and their octets.
-type Image = BTreeMap<PathBuf, Vec<u8>>;
+/// File names below the state directory, with the file each means and its octets.
+type Image = BTreeMap<PathBuf, (u64, Vec<u8>)>;
 
 /// A change of one name in one directory: the file it now means, or none.
 type Change = (PathBuf, Option<u64>);
@@ -132,7 +157,7 @@ fn images(events: &[Event]) -> Vec<Image> {
                 let (all, sure) = (&written[file], synced[file]);
                 all[..sure + (all.len() - sure) * part / 2].to_vec()
             };
-            images.push(names.iter().map(|(path, file)| (path.clone(), octets(file))).collect());
+            images.push(names.iter().map(|(path, file)| (path.clone(), (*file, octets(file)))).collect());
         }
     }
     images
@@ -153,16 +178,44 @@ async fn check(image: &Image, told: &[Told], cut: usize) {
     for directory in ["incoming", "queue", "quarantine", "corrupt"] {
         fs::create_dir_all(state.path().join("spool").join(directory)).unwrap();
     }
-    for (path, octets) in image {
+    let mut written = HashMap::new();
+    for (path, (file, octets)) in image {
         let below: PathBuf = path.iter().skip_while(|part| *part != "spool").collect();
-        fs::write(state.path().join(below), octets).unwrap();
+        let path = state.path().join(below);
+        match written.get(file) {
+            Some(other) => fs::hard_link(other, &path).unwrap(),
+            None => fs::write(&path, octets).unwrap(),
+        }
+        written.entry(*file).or_insert(path);
     }
     let spool = Spool::open(state.path()).unwrap();
     assert_eq!(names(state.path(), "incoming"), [""; 0]);
+    let place = |name: &str| {
+        let of = |told: &&Told| matches!(told, Told::Moving(it, _) | Told::Moved(it, _) if *it == name);
+        told.iter().rfind(of)
+    };
     let removing = |name: &str| told.iter().any(|told| matches!(told, Told::Removing(removed) if *removed == name));
     for told in told {
         match *told {
             Told::Committed(name, _) | Told::Settled(name, _) if removing(name) => {}
+            Told::Committed(name, _) if place(name).is_some() => {}
+            Told::Settled(name, recipient) if place(name).is_some() => {
+                let queued = spool.load(&id(name)).await.ok();
+                let stored = queued.or(spool.load_aside(&id(name)).await.ok()).unwrap();
+                assert!(!stored.progress.pending().contains(&recipient), "{cut}: {name}: {recipient}");
+            }
+            // Never in none, and after a start never in both.
+            Told::Moving(name, len) => {
+                let queued = spool.load(&id(name)).await;
+                let aside = spool.load_aside(&id(name)).await;
+                assert!(queued.is_ok() != aside.is_ok(), "{cut}: {name}: {queued:?} {aside:?}");
+                assert!(read(&queued.ok().or(aside.ok()).unwrap()) == content(len), "{cut}: {name}");
+            }
+            Told::Moved(name, is_aside) => {
+                if matches!(place(name), Some(Told::Moved(_, last)) if *last == is_aside) {
+                    assert_eq!(spool.load_aside(&id(name)).await.is_ok(), is_aside, "{cut}: {name}");
+                }
+            }
             Told::Committed(name, len) => {
                 let stored = spool.load(&id(name)).await.unwrap_or_else(|error| panic!("{cut}: {name}: {error:?}"));
                 assert!(read(&stored) == content(len) && stored.envelope == envelope(&id(name)), "{cut}: {name}");

@@ -61,6 +61,7 @@ pub use server::{Compile, Instances, Level, Log, LogFormat, Server};
 pub use table::{TableFile, TableType};
 pub use tls::{Certificate, Tls, TlsClients, TlsMode};
 pub use uses::{Trust, Use, Verdicts};
+pub use value::duration;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -6,6 +6,7 @@
 
 use super::told::Told;
 use std::collections::BTreeSet;
+use std::io::{self, BufRead};
 
 /// Fields that name a message: the one an event is about, and others it was made of or led to.
 const NAMES: [&str; 4] = ["id", "original", "notice", "notice_of"];
@@ -14,6 +15,9 @@ const SEVERAL: &str = "ids";
 
 /// Octets of lines that are looked at for one story; a session that says more has its story cut short.
 const MOST: usize = 64 << 20;
+
+/// Octets of a line, beyond which it is none of ours: the longest event has some kilobytes.
+const LINE: usize = 64 * 1024;
 
 /// Picks one story out of lines.
 #[derive(Debug)]
@@ -48,6 +52,34 @@ impl Story {
         let Some(event) = Told::read(line) else { return };
         self.octets += line.len();
         self.events.push((number, event));
+    }
+
+    /// Looks at each line of a log, in memory that is bounded whatever it holds.
+    ///
+    /// # Errors
+    /// It cannot be read to its end.
+    pub fn read(&mut self, mut log: impl BufRead) -> io::Result<()> {
+        let mut line = Vec::new();
+        loop {
+            let piece = log.fill_buf()?;
+            if piece.is_empty() {
+                self.hear(self.next(), &String::from_utf8_lossy(&line));
+                return Ok(());
+            }
+            let end = piece.iter().position(|octet| *octet == b'\n');
+            let taken = end.map_or(piece.len(), |end| end.saturating_add(1));
+            let room = LINE.saturating_sub(line.len());
+            line.extend(piece.iter().take(taken.min(room)));
+            log.consume(taken);
+            if end.is_some() {
+                self.hear(self.next(), &String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        }
+    }
+
+    fn next(&self) -> u64 {
+        u64::try_from(self.events.len()).unwrap_or(u64::MAX)
     }
 
     /// Whether there was too much of it.
@@ -109,6 +141,7 @@ fn related(event: &Told) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const LOG: &[&str] = &[
@@ -149,6 +182,21 @@ mod tests {
             ("", vec![]),
         ] {
             assert_eq!(story(id), lines, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_log_is_read_whatever_it_holds() {
+        let mut log = LOG.join("\n").into_bytes();
+        log.extend(b"\n\xff\xfe session=S id=S.1\n\n");
+        log.extend("x".repeat(3 * LINE).into_bytes());
+        log.extend(b"\n2026-11-22T16:00:00.013Z  INFO last session=S");
+        for size in [1, 7, 1 << 20] {
+            let mut story = Story::of("S.1");
+            story.read(io::BufReader::with_capacity(size, &*log)).unwrap();
+            let events = story.end();
+            assert_eq!(events.len(), 8);
+            assert_eq!(events.last().unwrap().1.message, "last");
         }
     }
 

@@ -5,9 +5,11 @@
 
 mod prepare;
 mod quarantine;
+mod queue;
 mod rollback;
 mod router;
 mod status;
+mod story;
 mod tables;
 mod users;
 
@@ -16,7 +18,9 @@ pub use prepare::{Prepared, Refused, control_socket, prepare, read};
 use crate::auth::{Attempts, Hashing, Users};
 use crate::cli::ConfigChoice;
 use crate::config::{self, Config, LogFormat};
-use crate::control::{BoxFuture, Control, ControlError, Operator, Order, ReloadStatus, Response, SOCKET, Status};
+use crate::control::{
+    BoxFuture, Control, ControlError, Operator, Order, QueueOrder, ReloadStatus, Response, SOCKET, Status,
+};
 use crate::delivery::{self, Routes};
 use crate::extension::{Helper, Row, Runtime, Services};
 use crate::kv::{self, Kv};
@@ -35,7 +39,7 @@ use std::fmt;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -72,6 +76,8 @@ pub struct Server {
     spool: Spool,
     generations: watch::Sender<Arc<Generation>>,
     routes: Arc<ArcSwap<Routes>>,
+    /// The operator's hand in the queue, from the moment delivery begins.
+    queue: OnceLock<delivery::Handle>,
     doors: tokio::sync::Mutex<Doors>,
     serving: Mutex<Serving>,
     users_faults: users::Faults,
@@ -107,6 +113,7 @@ pub async fn serve(choice: ConfigChoice, logging: Option<Logging>) -> Result<(),
     let server = Server::start(choice, logging).await?;
     let control = Control::bind(&server.state_dir().join(SOCKET))?;
     let control = tokio::spawn(control.serve(server.clone(), stopped.clone()));
+    let _ = server.queue.set(delivery::Handle::default());
     let delivery = tokio::spawn(delivery::run(server.spool.clone(), server.routes.clone(), stopped.clone()));
     let watched = tokio::spawn(server.clone().watch(stopped));
     loop {
@@ -185,6 +192,7 @@ impl Server {
             spool,
             generations,
             routes,
+            queue: OnceLock::new(),
             serving: Mutex::new(Serving {
                 now: Served { number: 0, prepared: prepared.clone() },
                 previous: None,
@@ -348,6 +356,14 @@ impl Operator for Server {
 
     fn quarantine(&self, order: Order) -> BoxFuture<'_, Response> {
         Box::pin(self.keeper(order))
+    }
+
+    fn queue(&self, order: QueueOrder) -> BoxFuture<'_, Response> {
+        Box::pin(self.postmaster(order))
+    }
+
+    fn story(&self, id: String, from: u64) -> BoxFuture<'_, Response> {
+        Box::pin(self.narrate(id, from))
     }
 }
 

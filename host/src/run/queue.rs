@@ -18,7 +18,7 @@ const HISTORY: usize = 200;
 impl Server {
     /// Carries an order out.
     pub(super) async fn postmaster(&self, order: QueueOrder) -> Response {
-        let Some(handle) = self.queue.get() else {
+        let Some(handle) = self.hand() else {
             return Response::Refused("delivery has not begun".to_owned());
         };
         match order {
@@ -43,9 +43,14 @@ impl Server {
         }
     }
 
+    /// The operator's hand in the queue; none before delivery begins.
+    pub(super) fn hand(&self) -> Option<&Handle> {
+        self.queue.get()
+    }
+
     /// How a message stands, if it is in the queue.
     pub(super) async fn standing(&self, id: &MessageId) -> Option<Queued> {
-        let waiting = self.queue.get()?.show(id).await.ok()?;
+        let waiting = self.hand()?.show(id).await.ok()?;
         Some(described(&waiting, now(), RECIPIENTS))
     }
 

@@ -107,7 +107,7 @@ pub(super) enum Deferred {
 fn deliver(routes: &Routes, stored: &Stored, index: usize, occasion: Occasion) -> Result<String, Deferred> {
     let envelope = &stored.envelope;
     let recipient = envelope.recipients.get(index).ok_or(Deferred::NoRoute)?;
-    match routes.destination(&name(envelope, recipient)).ok_or(Deferred::NoRoute)? {
+    match routes.destination(&RecipientName::of(envelope, recipient)).ok_or(Deferred::NoRoute)? {
         Destination::Discard => Ok("discard:".to_owned()),
         Destination::Relay(..) | Destination::Webhook(_) | Destination::Nats(_) => Err(Deferred::NoRoute),
         Destination::Mailbox { mailbox, create } => {
@@ -126,16 +126,6 @@ fn deliver(routes: &Routes, stored: &Stored, index: usize, occasion: Occasion) -
             }
             Ok(to)
         }
-    }
-}
-
-fn name<'a>(envelope: &'a Envelope, recipient: &'a Recipient) -> RecipientName<'a> {
-    let own = recipient.domain.is_empty() || recipient.domain.eq_ignore_ascii_case(&envelope.hostname);
-    RecipientName {
-        local: &recipient.local,
-        domain: if own { &envelope.hostname } else { &recipient.domain },
-        postmaster: recipient.postmaster,
-        bare_postmaster: recipient.postmaster && own,
     }
 }
 

@@ -31,6 +31,11 @@ impl Nats {
         Ok(Nats { target: target.clone() })
     }
 
+    /// What the route says of it.
+    pub(super) fn target(&self) -> &NatsTarget {
+        &self.target
+    }
+
     /// Takes a message there for some of its recipients, and says what became of each.
     pub(super) async fn deliver(&self, stored: &Arc<Stored>, recipients: &[usize]) -> Vec<(usize, Outcome)> {
         let _ = stored;

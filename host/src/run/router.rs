@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::delivery::{self, Routes};
+use crate::delivery::{self, Contexts, Routes};
+use crate::session::context::{Context, Scope};
+use crate::session::facts::Facts;
 use crate::session::generation::{Judgement, RecipientName, Routing};
 use crate::session::policy::Asking;
 
@@ -10,13 +12,16 @@ use crate::session::policy::Asking;
 pub(super) struct Router(pub(super) Arc<Routes>);
 
 impl Routing for Router {
-    fn judge<'a>(&'a self, recipient: &'a RecipientName) -> Asking<'a, Judgement> {
+    fn judge<'a>(&'a self, recipient: &'a RecipientName, facts: &'a Facts) -> Asking<'a, Judgement> {
         Box::pin(async move {
+            let now = Now(&facts.context);
             let name = delivery::RecipientName {
                 local: &recipient.local,
                 domain: &recipient.domain,
                 postmaster: recipient.postmaster,
                 bare_postmaster: recipient.bare_postmaster,
+                listener: &facts.listener,
+                context: &now,
             };
             match self.0.judge(&name).await {
                 delivery::Judgement::Deliver => Judgement::Deliver,
@@ -26,5 +31,15 @@ impl Routing for Router {
                 delivery::Judgement::Unavailable(error) => Judgement::Unavailable(error),
             }
         })
+    }
+}
+
+/// The context of a session at this moment.
+#[derive(Debug)]
+struct Now<'a>(&'a Context);
+
+impl Contexts for Now<'_> {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0.value(Scope::Message, name).or_else(|| self.0.value(Scope::Connection, name))
     }
 }

@@ -72,7 +72,7 @@ fn what_waits_is_seen_with_its_reason_and_goes_when_it_can() {
     }
     until("it is gone", || ids(&server, &[]).is_empty());
     server.order(&["queue", "show", &id]).exits(65).says("no such message in the queue");
-    server.order(&["story", &id]).exits(0).says("delivery deferred").says("delivered").says("retried");
+    server.order(&["story", &id]).exits(0).says("delivery deferred").says("delivered").says("order carried out");
     assert_eq!((&server.status()["queue"], &server.status()["queue_oldest"]), (&0.into(), &serde_json::Value::Null));
 }
 

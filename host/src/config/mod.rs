@@ -26,6 +26,7 @@ mod reader;
 mod route;
 mod rules;
 mod server;
+mod spool;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -58,6 +59,7 @@ pub use route::{
 };
 pub use rules::{Relay, RelayPart, Rules};
 pub use server::{Compile, Instances, Level, Log, LogFormat, Server};
+pub use spool::{Reserve, Spool};
 pub use table::{TableFile, TableType};
 pub use tls::{Certificate, Tls, TlsClients, TlsMode};
 pub use uses::{Trust, Use, Verdicts};
@@ -90,6 +92,8 @@ pub struct Config {
     pub http: Http,
     /// `[delivery]`.
     pub delivery: Delivery,
+    /// `[spool]`.
+    pub spool: Spool,
     /// `[listener.NAME]`, by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
     /// `[extension.NAME]`, by name.
@@ -148,6 +152,7 @@ impl Config {
         let dns = Dns::read(&mut root);
         let http = Http::read(&mut root);
         let delivery = Delivery::read(&mut root);
+        let spool = Spool::read(&mut root);
         let extensions = root.take("extension").map(|value| value.named_tables("[extension.NAME]")).unwrap_or_default();
         // One that is defined wrongly is defined all the same: who uses it makes no second mistake.
         let names = |values: &[Value<'_>]| values.iter().map(|value| value.name.to_owned()).collect::<Vec<_>>();
@@ -184,6 +189,7 @@ impl Config {
             dns,
             http,
             delivery,
+            spool,
             listeners,
             extensions,
             tables,

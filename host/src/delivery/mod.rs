@@ -1,9 +1,10 @@
 //! Delivery: messages out of the spool, to where the routes send them.
 //!
-//! [`run`] takes every message of the queue at the start, each new one at once, and every minute what is left; eight at a
-//! time, the recipients of one in their order. A recipient that was served is recorded in the spool before the next, so
-//! what a crash repeats is at most what was in hand, and a Maildir recognises that, too (see `maildir`). What cannot be
-//! delivered stays. [`Routes`] also answers, at RCPT, whether a recipient can be delivered at all.
+//! A [`Handle`] is the queue of one spool. It takes every message that lies there at the start and each new one at once,
+//! tries it at the destinations of its recipients until all of them are served or given up, and tells their sender what
+//! became of them (see `queue`). A recipient that was served is recorded in the spool before anything else is begun for
+//! its message, so what a crash repeats is at most what was in hand, and a Maildir recognises that, too (see `maildir`).
+//! [`Routes`] also answers, at RCPT, whether a recipient can be delivered at all.
 //!
 //! The room does not know how a message came in, nor who may send to whom.
 
@@ -13,6 +14,7 @@ mod maildir;
 mod nats;
 mod notice;
 mod order;
+mod queue;
 mod route;
 mod terms;
 mod webhook;
@@ -20,169 +22,57 @@ mod webhook;
 pub use order::{Action, Counts, DestinationCounts, OrderError, Page, Selection, Waiting};
 pub use route::{Contexts, Judgement, RecipientName, Routes};
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
-use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::sync::watch;
 
-use crate::spool::{Arrival, Arrivals, MessageId, Spool};
-use attempt::{Occasion, attempt};
+use crate::config;
+use crate::kv::Clock;
+use crate::spool::{MessageId, Spool};
+use queue::{Queue, Routed};
 
-/// Delivers until `stop` turns true or its sender is gone; then ends what is in hand and returns.
-///
-/// Each attempt uses the routes of its moment. There can be one such task for a spool: a second returns at once.
-pub async fn run(spool: Spool, routes: Arc<ArcSwap<Routes>>, stop: watch::Receiver<bool>) {
-    run_every(RETRY, spool, routes, stop).await;
+/// The queue of one spool, and the operator's hand in it. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    queue: Arc<Queue>,
+    routed: Arc<Routed>,
 }
-
-async fn run_every(retry: Duration, spool: Spool, routes: Arc<ArcSwap<Routes>>, mut stop: watch::Receiver<bool>) {
-    let Some(arrivals) = spool.arrivals() else {
-        tracing::error!("delivery runs already");
-        return;
-    };
-    let mut retry = interval(retry);
-    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut delivery = Delivery {
-        spool,
-        routes,
-        attempts: JoinSet::new(),
-        in_hand: HashMap::new(),
-        arrivals,
-        seen_by_scan: 0,
-        scan: None,
-        scan_as: Occasion::Start,
-        scan_again: false,
-    };
-    tokio::select! {
-        _ = stop.wait_for(|stop| *stop) => {}
-        () = delivery.work(&mut retry) => {}
-    }
-    delivery.finish().await;
-}
-
-/// The task's state: what is being attempted, and what to attempt next.
-#[derive(Debug)]
-struct Delivery {
-    spool: Spool,
-    routes: Arc<ArcSwap<Routes>>,
-    attempts: JoinSet<()>,
-    in_hand: HashMap<Id, MessageId>,
-    arrivals: Arrivals,
-    /// So many of the arrivals that wait may have been attempted already, because a scan met them.
-    seen_by_scan: usize,
-    /// The ids of a reading of the queue that is under way.
-    scan: Option<mpsc::Receiver<MessageId>>,
-    scan_as: Occasion,
-    /// Whether messages arrived that a reading under way may have missed.
-    scan_again: bool,
-}
-
-impl Delivery {
-    /// Never ends. Every wait in it can be given up at any time.
-    async fn work(&mut self, retry: &mut Interval) {
-        loop {
-            let free = self.attempts.len() < CONCURRENT;
-            tokio::select! {
-                Some(ended) = self.attempts.join_next_with_id() => self.ended(ended),
-                arrival = self.arrivals.next(), if free => self.arrived(arrival),
-                id = next(&mut self.scan), if free && self.scan.is_some() => self.scanned(id),
-                _ = retry.tick(), if self.scan.is_none() => self.begin_scan(),
-            }
-        }
-    }
-
-    /// Ends what is in hand, and begins nothing.
-    async fn finish(mut self) {
-        while let Some(ended) = self.attempts.join_next_with_id().await {
-            self.ended(ended);
-        }
-    }
-
-    fn arrived(&mut self, arrival: Arrival) {
-        match arrival {
-            Arrival::Message(id) => {
-                let new = self.scan.is_none() && self.seen_by_scan == 0;
-                self.seen_by_scan = self.seen_by_scan.saturating_sub(1);
-                self.begin(id, if new { Occasion::Arrival } else { Occasion::Retry });
-            }
-            Arrival::Many if self.scan.is_some() => self.scan_again = true,
-            Arrival::Many => self.begin_scan(),
-        }
-    }
-
-    fn scanned(&mut self, id: Option<MessageId>) {
-        let Some(id) = id else {
-            self.scan = None;
-            self.scan_as = Occasion::Retry;
-            self.seen_by_scan = self.arrivals.waiting();
-            if std::mem::take(&mut self.scan_again) {
-                self.begin_scan();
-            }
-            return;
-        };
-        self.begin(id, self.scan_as);
-    }
-
-    /// Reads the queue on a thread of its own, which waits while there is enough to do.
-    fn begin_scan(&mut self) {
-        let (sender, receiver) = mpsc::channel(CONCURRENT);
-        let spool = self.spool.clone();
-        tokio::task::spawn_blocking(move || match spool.queued() {
-            Ok(mut ids) => {
-                // An error here says that nobody wants the rest.
-                let _ = ids.try_for_each(|id| sender.blocking_send(id));
-            }
-            Err(error) => {
-                let error = error.to_string();
-                tracing::error!(error = error.as_str(), "queue cannot be read");
-            }
-        });
-        self.scan = Some(receiver);
-    }
-
-    fn begin(&mut self, id: MessageId, occasion: Occasion) {
-        if self.in_hand.values().any(|other| *other == id) {
-            return;
-        }
-        let (spool, routes) = (self.spool.clone(), self.routes.load_full());
-        let task = self.attempts.spawn(attempt(spool, routes, id.clone(), occasion));
-        self.in_hand.insert(task.id(), id);
-    }
-
-    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let task = match &ended {
-            Ok((task, ())) => *task,
-            Err(error) => error.id(),
-        };
-        let id = self.in_hand.remove(&task);
-        if let (Err(error), Some(id)) = (ended, id) {
-            let error = error.to_string();
-            tracing::error!(id = id.as_str(), error = error.as_str(), "delivery attempt broke off");
-        }
-    }
-}
-
-async fn next(scan: &mut Option<mpsc::Receiver<MessageId>>) -> Option<MessageId> {
-    scan.as_mut()?.recv().await
-}
-
-/// The operator's hand in the queue. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Handle(());
 
 impl Handle {
+    /// The queue of this spool, in which nothing moves until [`Handle::run`]. `hostname` is the server's own name, `clock`
+    /// gives the time in milliseconds since 1970.
+    pub fn new(spool: Spool, routes: Arc<Routes>, settings: config::Delivery, hostname: &str, clock: Clock) -> Handle {
+        let routed = Arc::new(Routed::new(spool.clone(), routes, hostname));
+        Handle { queue: Arc::new(Queue::new(spool, routed.clone(), settings, clock)), routed }
+    }
+
+    /// Delivers until `stop` turns true or its sender is gone; then ends what is in hand, begins nothing, and returns.
+    ///
+    /// Each attempt uses the routes of its moment. There can be one such task for a spool: a second returns at once.
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        self.queue.run(stop).await;
+    }
+
+    /// Goes on with the routes, the schedule and the name of another configuration. Destinations that rest are tried
+    /// again, and messages that wait for one that is no longer theirs go to the new one.
+    pub fn follow(&self, routes: Arc<Routes>, settings: config::Delivery, hostname: &str) {
+        self.routed.hostname.store(Arc::new(hostname.to_owned()));
+        self.routed.routes.store(routes);
+        self.queue.follow(settings);
+    }
+
+    /// The routes of this moment.
+    pub fn routes(&self) -> Arc<Routes> {
+        self.routed.routes.load_full()
+    }
+
     /// A part of the queue: what a selection covers of the messages behind this name, in order of their ids. Looks at so
     /// many messages at most, chosen or not.
     ///
     /// # Errors
     /// The queue cannot be read.
     pub async fn page(&self, selection: &Selection, after: Option<&str>, most: usize) -> Result<Page, OrderError> {
-        let _ = (selection, after, most);
-        Ok(Page::default())
+        self.queue.page(selection, after, most).await
     }
 
     /// One message.
@@ -190,8 +80,7 @@ impl Handle {
     /// # Errors
     /// It is not there, or cannot be read.
     pub async fn show(&self, id: &MessageId) -> Result<Waiting, OrderError> {
-        let _ = id;
-        Err(OrderError::Gone)
+        self.queue.show(id).await
     }
 
     /// Does something with one message.
@@ -199,21 +88,14 @@ impl Handle {
     /// # Errors
     /// It was not done.
     pub async fn act(&self, id: &MessageId, action: Action) -> Result<(), OrderError> {
-        let _ = (id, action);
-        Err(OrderError::Gone)
+        self.queue.act(id, action).await
     }
 
-    /// How the queue is.
+    /// How the queue is. Looks at no disk.
     pub fn counts(&self) -> Counts {
-        Counts::default()
+        self.queue.counts()
     }
 }
-
-/// Messages attempted at a time.
-const CONCURRENT: usize = 8;
-
-/// How often what is left is tried again.
-const RETRY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

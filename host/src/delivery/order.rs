@@ -113,6 +113,9 @@ pub enum OrderError {
     /// An attempt is under way, and what it does cannot be taken back.
     #[error("it is being delivered at this moment")]
     Busy,
+    /// It is held, and is not tried.
+    #[error("it is held; release it first")]
+    Held,
     /// The disk.
     #[error("the spool failed")]
     Io(#[from] std::io::Error),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::{TempDir, tempdir};
 use tokio::time::timeout;
@@ -13,10 +14,22 @@ use tokio::time::timeout;
 use super::route::Destination;
 use super::*;
 use crate::config::{Config, Source};
+use crate::kv::system_clock;
 use crate::spool::{Envelope, Recipient};
 
 const EACH: &str = "[[route]]\nto = \"maildir:mail/{domain}/{local}\"\ncreate = true\n";
 const THERE: &str = "[[route]]\nto = \"maildir:mail/{domain}/{local}\"\n";
+
+/// What an attempt is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occasion {
+    /// The message was just accepted.
+    Arrival,
+    /// It was found in the queue as the server started.
+    Start,
+    /// It was tried before.
+    Retry,
+}
 
 /// A spool, and a place for mailboxes.
 struct Bed {
@@ -54,8 +67,15 @@ impl Bed {
         draft.commit(envelope(name, recipients)).await.unwrap();
     }
 
+    /// A queue of its own, as a server would have that starts now.
+    fn handle(&self, routes: &str) -> Handle {
+        let settings = config::Delivery::default();
+        Handle::new(self.spool.clone(), self.routes(routes), settings, "mx.example.test", system_clock())
+    }
+
+    /// One attempt at each destination of a message.
     async fn attempt(&self, name: &str, routes: &str, occasion: Occasion) {
-        attempt(self.spool.clone(), self.routes(routes), id(name), occasion).await;
+        self.handle(routes).queue.try_now(&id(name), occasion == Occasion::Arrival).await;
     }
 
     async fn pending(&self, name: &str) -> Vec<usize> {
@@ -83,8 +103,7 @@ impl Bed {
     /// Runs the delivery until the queue is empty.
     async fn run_until_empty(&self, routes: &str) {
         let (stop, stopped) = watch::channel(false);
-        let routes = Arc::new(ArcSwap::from(self.routes(routes)));
-        let run = tokio::spawn(run(self.spool.clone(), routes, stopped));
+        let run = tokio::spawn(self.handle(routes).run(stopped));
         self.until_depth(0).await;
         stop.send(true).unwrap();
         timeout(Duration::from_secs(30), run).await.unwrap().unwrap();
@@ -459,7 +478,7 @@ async fn a_damaged_message_stops_nobody() {
     fs::create_dir(queue.join("dir")).unwrap();
     bed = bed.restart();
     let (stop, stopped) = watch::channel(false);
-    let run = tokio::spawn(run(bed.spool.clone(), Arc::new(ArcSwap::from(bed.routes(EACH))), stopped));
+    let run = tokio::spawn(bed.handle(EACH).run(stopped));
     bed.until_depth(1).await;
     drop(stop);
     timeout(Duration::from_secs(30), run).await.unwrap().unwrap();
@@ -471,7 +490,7 @@ async fn a_damaged_message_stops_nobody() {
 async fn arrivals_are_delivered_at_once_however_many() {
     let bed = Bed::new();
     let (stop, stopped) = watch::channel(false);
-    let run = tokio::spawn(run(bed.spool.clone(), Arc::new(ArcSwap::from(bed.routes(EACH))), stopped));
+    let run = tokio::spawn(bed.handle(EACH).run(stopped));
     for round in 0..3 {
         for at in 0..30 {
             bed.commit(&format!("s{round}.{at}"), &["bob@example.test"]).await;
@@ -489,8 +508,8 @@ async fn arrivals_are_delivered_at_once_however_many() {
 async fn what_is_left_is_tried_again_with_the_routes_of_the_day() {
     let bed = Bed::new();
     let (_stop, stopped) = watch::channel(false);
-    let routes = Arc::new(ArcSwap::from(bed.routes("[[route]]\ndomains = [\"other.test\"]\nto = \"discard:\"\n")));
-    let run = tokio::spawn(run_every(Duration::from_millis(5), bed.spool.clone(), Arc::clone(&routes), stopped));
+    let handle = bed.handle("[[route]]\ndomains = [\"other.test\"]\nto = \"discard:\"\n");
+    let run = tokio::spawn(handle.clone().run(stopped));
     bed.commit("s.1", &["bob@example.test", "x@other.test"]).await;
     let settled = timeout(Duration::from_secs(30), async {
         while bed.pending("s.1").await != [0] {
@@ -498,7 +517,7 @@ async fn what_is_left_is_tried_again_with_the_routes_of_the_day() {
         }
     });
     settled.await.unwrap();
-    routes.store(bed.routes(EACH));
+    handle.follow(bed.routes(EACH), config::Delivery::default(), "mx.example.test");
     bed.until_depth(0).await;
     assert_eq!(bed.names("example.test/bob/new").len(), 1);
     run.abort();
@@ -511,7 +530,7 @@ async fn stopping_ends_what_is_in_hand_and_begins_nothing() {
         bed.commit(&format!("s.{at}"), &["bob@example.test", "carol@example.test"]).await;
     }
     let (stop, stopped) = watch::channel(false);
-    let run = tokio::spawn(run(bed.spool.clone(), Arc::new(ArcSwap::from(bed.routes(EACH))), stopped));
+    let run = tokio::spawn(bed.handle(EACH).run(stopped));
     while bed.spool.depth() == 60 {
         tokio::task::yield_now().await;
     }
@@ -529,7 +548,7 @@ async fn there_is_one_delivery() {
     let bed = Bed::new();
     let _taken = bed.spool.arrivals();
     let (_stop, stopped) = watch::channel(false);
-    let run = run(bed.spool.clone(), Arc::new(ArcSwap::from(bed.routes(EACH))), stopped);
+    let run = bed.handle(EACH).run(stopped);
     timeout(Duration::from_secs(30), run).await.unwrap();
 }
 

@@ -21,7 +21,7 @@ use crate::config::{self, Config, LogFormat};
 use crate::control::{
     BoxFuture, Control, ControlError, Operator, Order, QueueOrder, ReloadStatus, Response, SOCKET, Status,
 };
-use crate::delivery::{self, Routes};
+use crate::delivery;
 use crate::extension::{Helper, Row, Runtime, Services};
 use crate::kv::{self, Kv};
 use crate::listener::{Accepted, Doors, Serve};
@@ -30,7 +30,6 @@ use crate::session::generation::{Generation, Post};
 use crate::session::{self, Arrival, Service};
 use crate::spool::{self, Spool};
 use crate::tls;
-use arc_swap::ArcSwap;
 use rollback::{Served, take_over};
 use router::Router;
 use status::{changes, log_granted};
@@ -39,7 +38,7 @@ use std::fmt;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -75,9 +74,8 @@ pub struct Server {
     counters: Arc<Counters>,
     spool: Spool,
     generations: watch::Sender<Arc<Generation>>,
-    routes: Arc<ArcSwap<Routes>>,
-    /// The operator's hand in the queue, from the moment delivery begins.
-    queue: OnceLock<delivery::Handle>,
+    /// The queue, and the operator's hand in it.
+    queue: delivery::Handle,
     doors: tokio::sync::Mutex<Doors>,
     serving: Mutex<Serving>,
     users_faults: users::Faults,
@@ -113,8 +111,7 @@ pub async fn serve(choice: ConfigChoice, logging: Option<Logging>) -> Result<(),
     let server = Server::start(choice, logging).await?;
     let control = Control::bind(&server.state_dir().join(SOCKET))?;
     let control = tokio::spawn(control.serve(server.clone(), stopped.clone()));
-    let _ = server.queue.set(delivery::Handle::default());
-    let delivery = tokio::spawn(delivery::run(server.spool.clone(), server.routes.clone(), stopped.clone()));
+    let delivery = tokio::spawn(server.queue.clone().run(stopped.clone()));
     let watched = tokio::spawn(server.clone().watch(stopped));
     loop {
         tokio::select! {
@@ -173,7 +170,9 @@ impl Server {
         let prepared = Arc::new(prepare(&choice, &runtime, &services).await?);
         let spool = Spool::open(&prepared.config.server.state_dir)?;
         kv.begin();
-        let routes = Arc::new(ArcSwap::from_pointee(prepared.routes.clone()));
+        let Prepared { config: Config { delivery, server: named, .. }, routes, .. } = &*prepared;
+        let routes = Arc::new(routes.clone());
+        let queue = delivery::Handle::new(spool.clone(), routes, delivery.clone(), &named.hostname, kv::system_clock());
         let generations = watch::Sender::new(Arc::new(Generation::default()));
         let service = Service {
             generations: generations.subscribe(),
@@ -191,8 +190,7 @@ impl Server {
             counters,
             spool,
             generations,
-            routes,
-            queue: OnceLock::new(),
+            queue,
             serving: Mutex::new(Serving {
                 now: Served { number: 0, prepared: prepared.clone() },
                 previous: None,
@@ -214,7 +212,7 @@ impl Server {
     /// at once.
     async fn publish(&self, prepared: Arc<Prepared>) -> Result<u64, Refused> {
         let Prepared { config, loaded, tls, users, names, routes, .. } = &*prepared;
-        routes.inherit(&self.routes.load());
+        routes.inherit(&self.queue.routes());
         let routes = Arc::new(routes.clone());
         let hostname: Arc<str> = config.server.hostname.as_str().into();
         let post = |(name, listener): (&String, &Arc<config::Listener>)| {
@@ -234,7 +232,8 @@ impl Server {
         let mut doors = self.doors.lock().await;
         doors.apply(&config.listeners).await?;
         let number = self.generations.borrow().number + 1;
-        self.routes.store(routes);
+        self.queue.follow(routes, config.delivery.clone(), &config.server.hostname);
+        self.spool.configure(config.spool.clone());
         self.generations.send_replace(Arc::new(Generation { number, posts }));
         drop(doors);
         log_granted(&loaded.rows, number);

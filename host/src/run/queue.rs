@@ -1,8 +1,8 @@
 //! The operator's orders about messages that wait for delivery.
 
 use super::Server;
+use crate::control::Response;
 use crate::control::{Acted, DestinationStatus, Fault, Letter, PART, QueueOrder, QueuePage, Queued, QueuedRecipient};
-use crate::control::{Response, done};
 use crate::delivery::{Action, Counts, Handle, OrderError, Page, Waiting};
 use crate::observe::{Story, chain, clip, timestamp};
 use crate::spool::{Ended, Envelope, LoadError, MessageId, Recipient, Spool, Standing, Stored};
@@ -18,15 +18,13 @@ const HISTORY: usize = 200;
 impl Server {
     /// Carries an order out.
     pub(super) async fn postmaster(&self, order: QueueOrder) -> Response {
-        let Some(handle) = self.hand() else {
-            return Response::Refused("delivery has not begun".to_owned());
-        };
+        let handle = &self.queue;
         match order {
             QueueOrder::List { selection, after } => match handle.page(&selection, after.as_deref(), MESSAGES).await {
                 Ok(page) => Response::Queue(listed(page, now())),
                 Err(error) => Response::Refused(chain(&error)),
             },
-            QueueOrder::Show { id, offset } => match self.letter(handle, &id, offset).await {
+            QueueOrder::Show { id, offset } => match self.letter(&id, offset).await {
                 Ok(letter) => Response::Letter(Box::new(letter)),
                 Err(text) => Response::Refused(text),
             },
@@ -43,20 +41,15 @@ impl Server {
         }
     }
 
-    /// The operator's hand in the queue; none before delivery begins.
-    pub(super) fn hand(&self) -> Option<&Handle> {
-        self.queue.get()
-    }
-
     /// How a message stands, if it is in the queue.
     pub(super) async fn standing(&self, id: &MessageId) -> Option<Queued> {
-        let waiting = self.hand()?.show(id).await.ok()?;
+        let waiting = self.queue.show(id).await.ok()?;
         Some(described(&waiting, now(), RECIPIENTS))
     }
 
-    async fn letter(&self, handle: &Handle, id: &str, offset: u64) -> Result<Letter, String> {
+    async fn letter(&self, id: &str, offset: u64) -> Result<Letter, String> {
         let name = parsed(id)?;
-        let waiting = handle.show(&name).await.map_err(|error| refused(id, &error))?;
+        let waiting = self.queue.show(&name).await.map_err(|error| refused(id, &error))?;
         let stored = load(&self.spool, &name, offset).await.map_err(|error| refused(id, &error))?;
         let (stored, octets) = read(stored, offset).await.map_err(|error| refused(id, &error))?;
         let history = if offset == 0 { self.history(id).await } else { Vec::new() };
@@ -105,10 +98,7 @@ async fn act(handle: &Handle, id: String, action: Action) -> Acted {
         Err(text) => Err((text, false)),
     };
     match result {
-        Ok(()) => {
-            tracing::info!(id = &*id, order = done(action), "order carried out");
-            Acted { id, ..Acted::default() }
-        }
+        Ok(()) => Acted { id, ..Acted::default() },
         Err((error, gone)) => Acted { id, error: Some(error), gone },
     }
 }

@@ -66,7 +66,7 @@ impl Server {
             .tls
             .iter()
             .filter_map(|(listener, acceptor)| Some((listener.clone(), acceptor.last_renewal_error()?)));
-        let counts = self.hand().map(|handle| handle.counts()).unwrap_or_default();
+        let counts = self.queue.counts();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.generations.borrow().number,

@@ -10,7 +10,8 @@ use super::facts::Phase;
 use super::policy::{Answer, ClientChange, Outcome, Question};
 use super::relay;
 use super::session::Session;
-use pillarbox_smtp::{Ask, Noted, Refusal, Reply, Sender, ask};
+use crate::spool::NoRoom;
+use pillarbox_smtp::{Ask, Noted, Refusal, Reply, Sender, ask, reply};
 
 impl Session {
     /// Answers one question.
@@ -141,6 +142,17 @@ impl Session {
         let (line, parameters) = (ask.line().to_owned(), ask.parameters().to_vec());
         let smtputf8 = ask.envelope().smtputf8;
         self.reset();
+        // Asked before policy is: what cannot be kept need not be judged. What the client says of the size was checked by
+        // the machine, against its own limit.
+        let size = parameters.iter().find(|parameter| parameter.name == "SIZE").and_then(|it| it.value.as_deref());
+        if let Err(error) = self.service.spool.admit(size.and_then(|size| size.parse().ok()).unwrap_or(0)).await {
+            let refusal = match error {
+                NoRoom::Full => reply::spool_full(),
+                NoRoom::Failing => reply::spool_failed(),
+            };
+            self.note_refusal(Phase::Mail.name(), &refusal, "spool");
+            return ask.refuse(refusal);
+        }
         self.begin_transaction();
         let admission = Admission::new(self.post.clone());
         let facts = self.facts_mut();

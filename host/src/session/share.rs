@@ -1,7 +1,7 @@
 //! What becomes of a message that is in: who gets it, whose copy is kept aside and why, and who is refused after all. All
 //! that is to be kept is durable before the peer is told.
 
-use super::context::Scope;
+use super::context::{self, Scope};
 use super::envelope::{Fate, Quarantined, Recipient, Transaction};
 use super::facts::Facts;
 use super::session::Session;
@@ -162,7 +162,12 @@ impl Session {
         quarantined: Option<&Quarantined>,
     ) -> spool::Envelope {
         let facts: &Facts = &self.facts;
-        let scope = |scope| facts.context.entries(scope).map(|(name, value)| (name.into(), value.into())).collect();
+        let settings = self.service.spool.settings();
+        let kept = |name: &str| !settings.exclude_context.iter().any(|pattern| context::matches(pattern, name));
+        let scope = |scope| {
+            let entries = facts.context.entries(scope).filter(|(name, _)| kept(name));
+            entries.map(|(name, value)| (name.into(), value.into())).collect()
+        };
         let (sender, parameters) =
             facts.transaction.as_ref().map(|it| (it.sender.clone(), it.parameters.clone())).unwrap_or_default();
         spool::Envelope {

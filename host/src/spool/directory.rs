@@ -9,7 +9,7 @@ use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-use super::disk::Disk;
+use super::disk::SpoolIo;
 
 /// The coalesced fsync of one directory.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl DirectorySync {
     ///
     /// # Errors
     /// The sync that answers for this call failed; it is not tried again.
-    pub(super) fn sync(&self, disk: &dyn Disk) -> io::Result<()> {
+    pub(super) fn sync(&self, disk: &dyn SpoolIo) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let round = Arc::clone(&state.waiting);
         loop {
@@ -87,7 +87,7 @@ mod tests {
         outcomes: Mutex<mpsc::Receiver<io::Result<()>>>,
     }
 
-    impl Disk for Told {
+    impl SpoolIo for Told {
         fn sync_directory(&self, _: &Path) -> io::Result<()> {
             self.asked.send(()).unwrap();
             self.outcomes.lock().unwrap().recv().unwrap()
@@ -112,6 +112,9 @@ mod tests {
             unreachable!()
         }
         fn link(&self, _: &Path, _: &Path) -> io::Result<()> {
+            unreachable!()
+        }
+        fn free(&self, _: &Path) -> io::Result<crate::spool::disk::Free> {
             unreachable!()
         }
         fn remove(&self, _: &Path) -> io::Result<()> {

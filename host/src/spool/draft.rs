@@ -126,6 +126,7 @@ impl Draft {
     /// The message is not accepted and nothing of it is left.
     pub async fn commit(self, envelope: Envelope) -> Result<(), SpoolError> {
         let Draft { spool, id, buffer, len, place, second } = self;
+        let gate = Arc::clone(&spool);
         let work = move || {
             let incoming = match place {
                 Place::Memory => Incoming::create(spool, &id, second)?,
@@ -134,7 +135,9 @@ impl Draft {
             };
             incoming.commit(id, buffer, len, &envelope)
         };
-        Ok(blocking(work).await?)
+        let committed = blocking(work).await;
+        gate.gate.note(&committed);
+        Ok(committed?)
     }
 
     /// Ends the message without accepting it.
@@ -159,7 +162,11 @@ impl Draft {
             buffer.clear();
             Ok((incoming, buffer))
         };
-        match blocking(work).await.map_err(SpoolError::from) {
+        let spilled = blocking(work).await;
+        if spilled.is_err() {
+            self.spool.gate.note(&spilled);
+        }
+        match spilled.map_err(SpoolError::from) {
             Ok((incoming, buffer)) => {
                 self.place = Place::File(incoming);
                 self.buffer = buffer;

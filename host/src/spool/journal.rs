@@ -16,11 +16,14 @@
 //! | `attempt JSON` | an attempt ended; its number, when it began, when the next one is due |
 //! | `crashed` | the process, or the attempt, broke off while the message was in hand |
 //! | `held`, `released` | the operator's word |
+//! | `aside JSON` | it was moved into the quarantine, by whom and why; `released` ends that, too |
+
+use std::io::{self, BufRead, Read};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Failure, MessageId};
+use super::{Failure, MessageId, Quarantined};
 
 /// One thing that became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +42,10 @@ pub enum Record {
     Crashed,
     /// Nothing is tried until it is released.
     Held,
-    /// It goes on.
+    /// It goes on, and starts over with what is held against it.
     Released,
+    /// It was moved into the quarantine.
+    Aside(Quarantined),
 }
 
 /// An attempt at what was left of a message.
@@ -65,6 +70,8 @@ pub struct Progress {
     pub crashes: u32,
     /// Whether the operator holds it.
     pub held: bool,
+    /// Why it was moved into the quarantine, until it is released.
+    pub aside: Option<Quarantined>,
 }
 
 /// How one recipient stands.
@@ -105,8 +112,9 @@ impl Record {
             Record::Crashed => "crashed".to_owned(),
             Record::Held => "held".to_owned(),
             Record::Released => "released".to_owned(),
+            Record::Aside(why) => format!("aside {}", json(serde_json::to_string(why))),
         };
-        format!("\n{text} {}", check(id, &text))
+        line(id, &text)
     }
 
     fn parse(text: &str) -> Option<Record> {
@@ -125,23 +133,40 @@ impl Record {
             "crashed" => Record::Crashed,
             "held" => Record::Held,
             "released" => Record::Released,
+            "aside" => Record::Aside(serde_json::from_str(payload).ok()?),
             _ => return None,
         })
     }
 }
 
 impl Progress {
-    /// What a log says of a message with so many recipients. What is no record of this message is passed over.
-    pub(super) fn read(id: &MessageId, recipients: usize, log: &[u8]) -> Progress {
+    /// What a log says of a message with so many recipients. What is no record of this message is passed over. Takes no
+    /// more memory than what it says.
+    pub(super) fn read(id: &MessageId, recipients: usize, log: impl BufRead) -> io::Result<Progress> {
         let mut progress = Progress { recipients: vec![Standing::default(); recipients], ..Progress::default() };
-        for line in log.split(|octet| *octet == b'\n') {
-            let record = std::str::from_utf8(line).ok().and_then(|line| line.rsplit_once(' '));
-            let record = record.filter(|(text, sum)| check(id, text) == *sum);
-            if let Some(record) = record.and_then(|(text, _)| Record::parse(text)) {
+        each_line(id, log, |text| {
+            if let Some(record) = Record::parse(text) {
                 progress.apply(record);
             }
-        }
-        progress
+        })?;
+        Ok(progress)
+    }
+
+    /// As few records as say the same.
+    fn records(&self) -> Vec<Record> {
+        let standing = self.recipients.iter().enumerate().flat_map(|(index, standing)| {
+            let ended = standing.ended.clone().map(|ended| match ended {
+                Ended::Delivered => Record::Delivered(index),
+                Ended::Failed(failure) => Record::Failed(index, failure),
+            });
+            let deferred = standing.deferred.clone().map(|failure| Record::Deferred(index, failure));
+            let delayed = standing.delayed.then_some(Record::Delayed(index));
+            [ended, deferred, delayed].into_iter().flatten()
+        });
+        // An attempt takes the crashes before it back, so it comes first.
+        let crashes = (0..self.crashes.min(CRASHES_KEPT)).map(|_| Record::Crashed);
+        let rest = [self.held.then_some(Record::Held), self.aside.clone().map(Record::Aside)];
+        standing.chain(self.attempt.map(Record::Attempt)).chain(crashes).chain(rest.into_iter().flatten()).collect()
     }
 
     /// The recipients that are neither served nor given up, in order.
@@ -167,11 +192,67 @@ impl Progress {
             }
             Record::Crashed => self.crashes = self.crashes.saturating_add(1),
             Record::Held => self.held = true,
-            Record::Released => self.held = false,
+            Record::Released => {
+                self.held = false;
+                self.aside = None;
+                self.crashes = 0;
+            }
+            Record::Aside(why) => self.aside = Some(why),
         }
     }
 }
 
-fn check(id: &MessageId, text: &str) -> String {
+/// A log that says the same in as few lines as there are; what this version does not know is kept as it stands.
+pub(super) fn compact(id: &MessageId, log: impl BufRead) -> io::Result<String> {
+    let mut progress = Progress::default();
+    let mut unknown = String::new();
+    each_line(id, log, |text| {
+        let Some(record) = Record::parse(text) else {
+            unknown.push_str(&line(id, text));
+            return;
+        };
+        let index = match &record {
+            Record::Delivered(at) | Record::Failed(at, _) | Record::Deferred(at, _) | Record::Delayed(at) => Some(*at),
+            _ => None,
+        };
+        // How many recipients there are is not known here; no envelope has room for so many.
+        if let Some(index) = index.filter(|index| *index < RECIPIENTS_MAX && *index >= progress.recipients.len()) {
+            progress.recipients.resize(index + 1, Standing::default());
+        }
+        progress.apply(record);
+    })?;
+    let known: String = progress.records().iter().map(|record| record.line(id)).collect();
+    Ok(known + &unknown)
+}
+
+/// Each line that is a whole record of this message, without its check.
+fn each_line(id: &MessageId, mut log: impl BufRead, mut each: impl FnMut(&str)) -> io::Result<()> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if log.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        let whole = std::str::from_utf8(line.strip_suffix(b"\n").unwrap_or(&line)).ok();
+        let record = whole.and_then(|line| line.rsplit_once(' '));
+        if let Some((text, _)) = record.filter(|(text, sum)| check(id.as_str(), text) == *sum) {
+            each(text);
+        }
+    }
+}
+
+fn line(id: &MessageId, text: &str) -> String {
+    format!("\n{text} {}", check(id.as_str(), text))
+}
+
+pub(super) fn check(id: &str, text: &str) -> String {
     Sha256::digest(format!("{id} {text}")).iter().take(8).map(|octet| format!("{octet:02x}")).collect()
 }
+
+/// Octets of a line; a longer one is none of ours.
+const LINE_MAX: u64 = 64 * 1024;
+
+const RECIPIENTS_MAX: usize = 1 << 20;
+
+/// Far more than anybody waits for.
+const CRASHES_KEPT: u32 = 1000;

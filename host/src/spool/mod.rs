@@ -10,6 +10,8 @@
 //! STATE/spool/queue/ID          accepted: the format of `format`
 //! STATE/spool/queue/ID.log      what became of it: the format of `journal`
 //! STATE/spool/quarantine/ID     accepted and kept aside until the operator releases or deletes it: the same format
+//! STATE/spool/quarantine/ID.log what became of it before
+//! STATE/spool/in-hand           what somebody works on: see `in_hand`
 //! STATE/spool/corrupt/ID        damaged, kept for a human to look at
 //! ```
 //!
@@ -27,10 +29,14 @@ mod draft;
 mod envelope;
 mod format;
 mod id;
+mod in_hand;
 mod journal;
+mod ledger;
+mod moves;
 mod open;
 mod outcome;
 mod quarantine;
+mod reserve;
 mod scan;
 mod stored;
 
@@ -38,10 +44,12 @@ pub use arrivals::{Arrival, Arrivals};
 pub use draft::{Draft, SpoolError};
 pub use envelope::{Envelope, Quarantined, Recipient};
 pub use id::{InvalidId, MessageId};
+pub use in_hand::InHand;
 pub use journal::{Attempt, Ended, Progress, Record, Standing};
 pub use open::OpenError;
 pub use outcome::{Duty, Failure, Outcome, Reach, Receipt, TEXT_MAX, one_line};
 pub use quarantine::{Aside, QuarantineError, Shelf};
+pub use reserve::{NoRoom, Room};
 pub use scan::Queued;
 pub use stored::{Content, LoadError, Stored};
 
@@ -53,7 +61,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrivals::Announcer;
 use directory::DirectorySync;
-use disk::Disk;
+use disk::SpoolIo;
+use in_hand::Marks;
+use ledger::Ledger;
+use reserve::Gate;
 
 /// The spool of one state directory, which it holds locked. Clones share it.
 #[derive(Clone, Debug)]
@@ -107,7 +118,8 @@ impl Spool {
             .unwrap_or_else(|error| Err(LoadError::Io(io::Error::other(error))))
     }
 
-    /// Records what became of a message; durably, if what follows relies on any of it.
+    /// Records what became of a message; durably, if what follows relies on any of it. What the log says already need not
+    /// be said again: a recipient that was deferred for the same reason as before is none of the `records`.
     ///
     /// # Errors
     /// It could not be recorded; a recipient may be served again.
@@ -149,7 +161,7 @@ impl Spool {
 /// What all clones and drafts share.
 #[derive(Debug)]
 struct Inner {
-    disk: Arc<dyn Disk>,
+    disk: Arc<dyn SpoolIo>,
     incoming: PathBuf,
     queue: PathBuf,
     corrupt: PathBuf,
@@ -166,6 +178,10 @@ struct Inner {
     quarantined: AtomicI64,
     /// Held by whoever takes a message out of the quarantine.
     shelving: Mutex<()>,
+    gate: Gate,
+    ledger: Ledger,
+    in_hand: Marks,
+    suspects: Vec<MessageId>,
     /// Open means locked.
     _lock: File,
 }
@@ -173,18 +189,6 @@ struct Inner {
 impl Inner {
     fn shelving(&self) -> MutexGuard<'_, ()> {
         self.shelving.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn record(&self, id: &MessageId, records: &[Record]) -> io::Result<()> {
-        let log = self.disk.append(&self.log_path(id))?;
-        let made = log.metadata()?.len() == 0;
-        let lines: String = records.iter().map(|record| record.line(id)).collect();
-        disk::write_all(&*self.disk, &log, lines.as_bytes())?;
-        if records.iter().any(Record::is_relied_on) {
-            self.disk.sync_data(&log)?;
-        }
-        // A later record is in a file whose name must be durable, too, and will not see that this one made it.
-        if made { self.queue_sync.sync(&*self.disk) } else { Ok(()) }
     }
 
     /// The message goes first: a log without a message is litter, a message without its log is delivered twice. Neither
@@ -197,6 +201,7 @@ impl Inner {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
+        self.ledger.forget(id);
         match self.disk.remove(&self.log_path(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let error = error.to_string();
@@ -226,6 +231,10 @@ impl Inner {
 
     fn quarantine_path(&self, id: &MessageId) -> PathBuf {
         self.quarantine.join(id.as_str())
+    }
+
+    fn quarantine_log_path(&self, id: &MessageId) -> PathBuf {
+        self.quarantine.join(format!("{id}{LOG_SUFFIX}"))
     }
 
     fn queue_path(&self, id: &MessageId) -> PathBuf {

@@ -11,7 +11,11 @@ use rustix::fs::{Access, OFlags, access};
 
 use super::arrivals::Announcer;
 use super::directory::DirectorySync;
-use super::disk::Disk;
+use super::disk::SpoolIo;
+use super::in_hand::{self, Marks};
+use super::ledger::Ledger;
+use super::moves;
+use super::reserve::Gate;
 use super::scan::{self, Kind};
 use super::{INCOMING_SUFFIX, Inner, MessageId};
 
@@ -39,7 +43,7 @@ pub enum OpenError {
 }
 
 /// Opens the spool on a given disk.
-pub(super) fn open(state_dir: &Path, disk: Arc<dyn Disk>) -> Result<Inner, OpenError> {
+pub(super) fn open(state_dir: &Path, disk: Arc<dyn SpoolIo>) -> Result<Inner, OpenError> {
     make_directory(state_dir, &*disk).map_err(failed("make", state_dir))?;
     let lock = lock(state_dir)?;
     let spool = state_dir.join("spool");
@@ -57,13 +61,13 @@ pub(super) fn open(state_dir: &Path, disk: Arc<dyn Disk>) -> Result<Inner, OpenE
         disk.sync_directory(directory).map_err(failed("sync", directory))?;
     }
     remove_unfinished(&incoming, &*disk).map_err(failed("read", &incoming))?;
-    let census = take_census(&queue, &*disk).map_err(failed("read", &queue))?;
-    let damaged = count_messages(&corrupt).map_err(failed("read", &corrupt))?;
-    super::quarantine::finish_releases(&queue, &quarantine, &*disk).map_err(failed("read", &quarantine))?;
-    let quarantined = count_messages(&quarantine).map_err(failed("read", &quarantine))?;
     let (announcer, arrivals) = Announcer::new(ARRIVALS);
-    Ok(Inner {
+    let mut inner = Inner {
         disk,
+        gate: Gate::default(),
+        ledger: Ledger::default(),
+        in_hand: Marks::new(&spool, &incoming),
+        suspects: Vec::new(),
         queue_sync: DirectorySync::new(queue.clone()),
         quarantine_sync: DirectorySync::new(quarantine.clone()),
         incoming,
@@ -72,17 +76,26 @@ pub(super) fn open(state_dir: &Path, disk: Arc<dyn Disk>) -> Result<Inner, OpenE
         quarantine,
         announcer,
         arrivals: Mutex::new(Some(arrivals)),
-        depth: AtomicI64::new(census.messages),
-        foreign: AtomicU64::new(census.foreign),
-        damaged: AtomicU64::new(damaged),
-        quarantined: AtomicI64::new(i64::try_from(quarantined).unwrap_or(i64::MAX)),
+        depth: AtomicI64::default(),
+        foreign: AtomicU64::default(),
+        damaged: AtomicU64::default(),
+        quarantined: AtomicI64::default(),
         shelving: Mutex::new(()),
         _lock: lock,
-    })
+    };
+    moves::finish(&inner).map_err(failed("read", &inner.quarantine))?;
+    let census = take_census(&inner.queue, &*inner.disk).map_err(failed("read", &inner.queue))?;
+    *inner.depth.get_mut() = census.messages;
+    *inner.foreign.get_mut() = census.foreign;
+    *inner.damaged.get_mut() = count_messages(&inner.corrupt).map_err(failed("read", &inner.corrupt))?;
+    let quarantined = count_messages(&inner.quarantine).map_err(failed("read", &inner.quarantine))?;
+    *inner.quarantined.get_mut() = i64::try_from(quarantined).unwrap_or(i64::MAX);
+    inner.suspects = in_hand::recover(&inner);
+    Ok(inner)
 }
 
 /// Makes a directory for this user alone, its parents in the usual way, each durable in its parent.
-fn make_directory(path: &Path, disk: &dyn Disk) -> io::Result<()> {
+fn make_directory(path: &Path, disk: &dyn SpoolIo) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -100,7 +113,7 @@ fn make_directory(path: &Path, disk: &dyn Disk) -> io::Result<()> {
     disk.sync_directory(parent)
 }
 
-fn make_parents(path: &Path, disk: &dyn Disk) -> io::Result<()> {
+fn make_parents(path: &Path, disk: &dyn SpoolIo) -> io::Result<()> {
     let missing: Vec<&Path> =
         path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
     for directory in missing.into_iter().rev() {
@@ -147,7 +160,7 @@ fn read_pid(file: &File) -> Option<u32> {
 }
 
 /// Nothing in `incoming/` was ever acknowledged.
-fn remove_unfinished(incoming: &Path, disk: &dyn Disk) -> io::Result<()> {
+fn remove_unfinished(incoming: &Path, disk: &dyn SpoolIo) -> io::Result<()> {
     for entry in fs::read_dir(incoming)? {
         let path = entry?.path();
         if path.to_string_lossy().ends_with(INCOMING_SUFFIX) {
@@ -164,7 +177,7 @@ struct Census {
 }
 
 /// Counts the queue, and removes the logs of messages that are gone.
-fn take_census(queue: &Path, disk: &dyn Disk) -> io::Result<Census> {
+fn take_census(queue: &Path, disk: &dyn SpoolIo) -> io::Result<Census> {
     let mut census = Census::default();
     for entry in fs::read_dir(queue)? {
         let entry = entry?;
@@ -190,7 +203,7 @@ fn count_messages(corrupt: &Path) -> io::Result<u64> {
     Ok(count)
 }
 
-fn remove_litter(disk: &dyn Disk, path: &Path) {
+fn remove_litter(disk: &dyn SpoolIo, path: &Path) {
     if let Err(error) = disk.remove(path) {
         let (path, error) = (path.to_string_lossy(), error.to_string());
         tracing::warn!(path = &*path, error = error.as_str(), "leftover cannot be removed");

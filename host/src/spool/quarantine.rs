@@ -4,15 +4,13 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::disk::{Disk, open_regular};
+use super::disk::open_regular;
 use super::scan::{self, Kind};
 use super::stored::{self, LoadError, Stored};
-use super::{Envelope, Inner, MessageId, Spool, blocking};
+use super::{Envelope, Inner, MessageId, Progress, Spool, blocking, moves};
 
 /// One entry of the quarantine.
 #[derive(Debug)]
@@ -88,7 +86,7 @@ impl Spool {
     /// It stays in quarantine, unless the disk failed: then it may be in the queue after a restart.
     pub async fn release(&self, id: &MessageId) -> Result<(), QuarantineError> {
         let (inner, id) = (Arc::clone(&self.0), id.clone());
-        spawn(move || release(&inner, id)).await
+        spawn(move || moves::release(&inner, id)).await
     }
 
     /// Removes a message from the quarantine for good, be it damaged or not.
@@ -112,7 +110,8 @@ fn shelf(spool: &Inner, after: Option<&str>, count: usize) -> io::Result<Shelf> 
             continue;
         }
         let kind = scan::kind(&entry);
-        if kind == Kind::Gone {
+        // The log of a message is shown as a part of it.
+        if matches!(kind, Kind::Gone | Kind::Log(_)) {
             continue;
         }
         names.insert(name, kind);
@@ -133,10 +132,17 @@ fn shelf(spool: &Inner, after: Option<&str>, count: usize) -> io::Result<Shelf> 
 
 fn look(spool: &Inner, id: &MessageId) -> Result<(Box<Envelope>, u64), LoadError> {
     let file = open_regular(&spool.quarantine_path(id))?.ok_or(LoadError::Foreign)?;
-    stored::peek(&file, id).map(|(envelope, content)| (Box::new(envelope), content))
+    let (envelope, content) = stored::peek(&file, id)?;
+    let progress = stored::read_progress(&spool.quarantine_log_path(id), id, envelope.recipients.len())?;
+    Ok((Box::new(told(envelope, &progress)), content))
 }
 
-fn load(spool: &Inner, id: &MessageId) -> Result<Stored, QuarantineError> {
+/// The envelope with the reason that its message is there for, be it in the envelope or in the log.
+fn told(envelope: Envelope, progress: &Progress) -> Envelope {
+    Envelope { quarantined: progress.aside.clone().or(envelope.quarantined), ..envelope }
+}
+
+pub(super) fn load(spool: &Inner, id: &MessageId) -> Result<Stored, QuarantineError> {
     read(spool, id, stored::verify)
 }
 
@@ -152,51 +158,8 @@ fn read(
         Err(error) => return Err(error.into()),
     };
     let (envelope, content) = judge(&file, id).map_err(QuarantineError::Unusable)?;
-    Ok(stored::stored(file, envelope, content))
-}
-
-/// It has both names until the one in the queue is durable, so that a power cut never leaves it without one.
-fn release(spool: &Inner, id: MessageId) -> Result<(), QuarantineError> {
-    let _one_at_a_time = spool.shelving();
-    load(spool, &id)?;
-    let (path, target) = (spool.quarantine_path(&id), spool.queue_path(&id));
-    spool.require_unused(&[spool.log_path(&id)])?;
-    match spool.disk.link(&path, &target) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(QuarantineError::Unknown),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(QuarantineError::Queued),
-        linked => linked?,
-    }
-    if let Err(error) = spool.queue_sync.sync(&*spool.disk) {
-        // Not released, and so not to be delivered. Where even that fails, the next start finishes it.
-        let _ = spool.disk.remove(&target);
-        return Err(error.into());
-    }
-    // Counted before it can be delivered.
-    spool.depth.fetch_add(1, Ordering::Relaxed);
-    let removed = spool.disk.remove(&path);
-    spool.announcer.announce(id);
-    removed?;
-    spool.quarantined.fetch_sub(1, Ordering::Relaxed);
-    spool.quarantine_sync.sync(&*spool.disk)?;
-    Ok(())
-}
-
-/// Finishes releases that a crash broke off: what has its name in the queue, too, is there already.
-pub(super) fn finish_releases(queue: &Path, quarantine: &Path, disk: &dyn Disk) -> io::Result<()> {
-    for entry in fs::read_dir(quarantine)? {
-        let entry = entry?;
-        let Kind::Message(id) = scan::kind(&entry) else { continue };
-        let same = |found: fs::Metadata| {
-            entry.metadata().is_ok_and(|aside| (aside.dev(), aside.ino()) == (found.dev(), found.ino()))
-        };
-        if fs::symlink_metadata(queue.join(id.as_str())).is_ok_and(same)
-            && let Err(error) = disk.remove(&entry.path())
-        {
-            let (id, error) = (id.as_str(), error.to_string());
-            tracing::warn!(id, error, "released message is still listed in quarantine");
-        }
-    }
-    Ok(())
+    let progress = stored::read_progress(&spool.quarantine_log_path(id), id, envelope.recipients.len())?;
+    Ok(stored::stored(file, told(envelope, &progress), content, progress))
 }
 
 fn delete(spool: &Inner, id: &MessageId) -> Result<(), QuarantineError> {
@@ -214,6 +177,7 @@ fn delete(spool: &Inner, id: &MessageId) -> Result<(), QuarantineError> {
     }
     spool.quarantined.fetch_sub(1, Ordering::Relaxed);
     spool.quarantine_sync.sync(&*spool.disk)?;
+    moves::forget(spool, &spool.quarantine_log_path(id));
     Ok(())
 }
 

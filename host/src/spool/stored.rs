@@ -1,8 +1,9 @@
 //! Reading a message back, and knowing that it is what was accepted.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -85,7 +86,7 @@ pub(super) fn load(spool: &Inner, id: MessageId) -> Result<Stored, LoadError> {
     let file = file(spool, &id)?;
     match verify(&file, &id) {
         Ok((envelope, content_len)) => {
-            let progress = read_progress(spool, &id, envelope.recipients.len())?;
+            let progress = read_progress(&spool.log_path(&id), &id, envelope.recipients.len())?;
             Ok(Stored { envelope, content_len, progress, file })
         }
         Err(LoadError::Damaged(reason)) => {
@@ -100,7 +101,7 @@ pub(super) fn load(spool: &Inner, id: MessageId) -> Result<Stored, LoadError> {
 pub(super) fn open(spool: &Inner, id: &MessageId) -> Result<Stored, LoadError> {
     let file = file(spool, id)?;
     let (envelope, content_len) = peek(&file, id)?;
-    let progress = read_progress(spool, id, envelope.recipients.len())?;
+    let progress = read_progress(&spool.log_path(id), id, envelope.recipients.len())?;
     Ok(Stored { envelope, content_len, progress, file })
 }
 
@@ -140,9 +141,8 @@ pub(super) fn peek(file: &File, id: &MessageId) -> Result<(Envelope, u64), LoadE
     Ok((parse_envelope(&read_envelope(file, &frame)?, id)?, frame.footer.content))
 }
 
-/// A verified message, of which everybody is still to be served.
-pub(super) fn stored(file: Arc<File>, envelope: Envelope, content_len: u64) -> Stored {
-    let progress = Progress::read(&envelope.id, envelope.recipients.len(), b"");
+/// A message that was read elsewhere.
+pub(super) fn stored(file: Arc<File>, envelope: Envelope, content_len: u64, progress: Progress) -> Stored {
     Stored { envelope, content_len, progress, file }
 }
 
@@ -192,15 +192,14 @@ fn parse_envelope(envelope: &[u8], id: &MessageId) -> Result<Envelope, LoadError
     Ok(envelope)
 }
 
-fn read_progress(spool: &Inner, id: &MessageId, recipients: usize) -> io::Result<Progress> {
-    let mut log = Vec::new();
-    match open_regular(&spool.log_path(id)) {
-        Ok(Some(file)) => file.take(ENVELOPE_MAX as u64).read_to_end(&mut log)?,
-        Ok(None) => return Err(io::Error::other("its log is not a regular file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(error),
-    };
-    Ok(Progress::read(id, recipients, &log))
+/// What the log at `path` says of a message with so many recipients; no log says nothing.
+pub(super) fn read_progress(path: &Path, id: &MessageId, recipients: usize) -> io::Result<Progress> {
+    match open_regular(path) {
+        Ok(Some(file)) => Progress::read(id, recipients, BufReader::new(file)),
+        Ok(None) => Err(io::Error::other("its log is not a regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Progress::read(id, recipients, io::empty()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Moves a damaged message, and its log, out of the way of the others.

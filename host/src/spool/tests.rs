@@ -6,8 +6,11 @@ mod basics;
 mod damage;
 mod disk;
 mod faults;
+mod in_hand;
+mod journal;
 mod power;
 mod quarantine;
+mod reserve;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -17,7 +20,7 @@ use super::*;
 
 /// A spool on this disk.
 fn open_on(state_dir: &Path, disk: &Arc<disk::TestDisk>) -> Spool {
-    Spool(Arc::new(open::open(state_dir, Arc::clone(disk) as Arc<dyn Disk>).unwrap()))
+    Spool(Arc::new(open::open(state_dir, Arc::clone(disk) as Arc<dyn SpoolIo>).unwrap()))
 }
 
 fn id(text: &str) -> MessageId {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use super::super::disk::{Disk, FileSystem};
+use super::super::disk::{FileSystem, Free, SpoolIo};
 
 /// What was done to the disk, with a number for each file that was ever made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,7 @@ struct State {
     /// A directory sync waits until so many renames were made.
     renames_awaited: usize,
     renames: usize,
+    free: Option<Result<Free, i32>>,
     /// By inode, which may be used again.
     files: HashMap<u64, u64>,
     events: Vec<Event>,
@@ -66,6 +67,11 @@ impl TestDisk {
     /// Makes each directory sync wait for so many renames.
     pub fn await_renames(&self, renames: usize) {
         self.state.lock().unwrap().renames_awaited = renames;
+    }
+
+    /// So much is free from now, or it cannot be told.
+    pub fn set_free(&self, free: Result<Free, i32>) {
+        self.state.lock().unwrap().free = Some(free);
     }
 
     /// What was done, without what failed.
@@ -110,7 +116,7 @@ impl TestDisk {
     }
 }
 
-impl Disk for TestDisk {
+impl SpoolIo for TestDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
         self.begin("create")?;
         let file = FileSystem.create(path)?;
@@ -172,6 +178,11 @@ impl Disk for TestDisk {
         FileSystem.link(from, to)?;
         self.done(Event::Link { from: from.to_owned(), to: to.to_owned() });
         Ok(())
+    }
+
+    fn free(&self, path: &Path) -> io::Result<Free> {
+        let told = self.state.lock().unwrap().free;
+        told.map_or_else(|| FileSystem.free(path), |told| told.map_err(io::Error::from_raw_os_error))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -1,0 +1,358 @@
+//! What follows from an attempt, from the passing of time, and from the operator's word: senders are told first, then it
+//! is recorded, and only then is anything else of the message begun.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::index::{Change, Next, Start, Token, Verdict};
+use super::schedule::{self, Now};
+use super::{Queue, log_unreadable};
+use crate::delivery::notice::Report;
+use crate::observe::timestamp;
+use crate::spool::{Attempt, Envelope, Failure, LoadError, Outcome, Reach, Receipt, Record, Stored};
+
+impl Queue {
+    /// An attempt ended so.
+    pub(super) async fn settle(
+        &self,
+        start: &Start,
+        stored: &Arc<Stored>,
+        mut outcomes: Vec<(usize, Outcome)>,
+        began: Now,
+    ) {
+        let retry = self.settings.load().retry;
+        let verdict = verdict(&outcomes);
+        let _one_at_a_time = self.lock(start.token).await;
+        let now = self.now();
+        let times = self.index().entry(start.token).map(|entry| entry.times);
+        if let Some(times) = times.filter(|times| times.ends <= now.tick) {
+            for (_, outcome) in &mut outcomes {
+                if let Outcome::Deferred(last) = outcome {
+                    *outcome = Outcome::Failed(over(stored, times.by_deadline, Some(last), now));
+                }
+            }
+        }
+        let left = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Deferred(_)));
+        let (last, other_due, number) = {
+            let index = self.index();
+            (index.is_last(start), index.other_due(start), index.number(start.token).max(start.number))
+        };
+        let ended = !left && last;
+        let next = now.tick.saturating_add(schedule::millis(schedule::wait(&retry, &start.id, start.number)));
+        let first = if left { other_due.map_or(next, |other| other.min(next)) } else { other_due.unwrap_or(next) };
+        let attempt = Attempt { number, at: began.wall, next: now.wall_at(first) };
+        let kept = self.keep_outcomes(start, stored, &outcomes, attempt, ended, now).await;
+        log_outcomes(stored, start, &outcomes, kept, now, next);
+        let change = {
+            let mut index = self.index();
+            let next = if left || !kept { Next::Due(next) } else { Next::Done };
+            let change = index.finish(start, verdict, next, now.tick, |destination, failures| {
+                schedule::rest(&retry, destination, failures)
+            });
+            if ended && kept {
+                index.forget(start.token);
+            }
+            change
+        };
+        if ended && kept {
+            log_ended(&stored.envelope, now);
+        }
+        log_change(change);
+        self.refill();
+    }
+
+    /// Tells and records. Where nobody is left, the message's end is the record.
+    async fn keep_outcomes(
+        &self,
+        start: &Start,
+        stored: &Arc<Stored>,
+        outcomes: &[(usize, Outcome)],
+        attempt: Attempt,
+        ended: bool,
+        now: Now,
+    ) -> bool {
+        let reports: Vec<(usize, Report)> = outcomes.iter().filter_map(report).collect();
+        let records: Vec<Record> = outcomes.iter().map(record).chain([Record::Attempt(attempt)]).collect();
+        let id = &start.id;
+        if reports.is_empty() && !ended {
+            // It says no more than why it waits: after a crash it is tried too early, and nothing is done twice.
+            if let Err(error) = self.spool.record(id, records).await {
+                self.complain(id, &error);
+            }
+            return true;
+        }
+        let told = reports.is_empty() || self.keep(id, || self.tell(stored, reports.clone(), now)).await;
+        let kept = told
+            && match ended {
+                true => self.keep(id, || self.spool.remove(id)).await,
+                false => self.keep(id, || self.spool.record(id, records.clone())).await,
+            };
+        if !kept {
+            tracing::error!(id = id.as_str(), "the server stops, and what became of this message is not recorded");
+        }
+        kept
+    }
+
+    fn tell(
+        &self,
+        stored: &Arc<Stored>,
+        reports: Vec<(usize, Report)>,
+        now: Now,
+    ) -> impl Future<Output = io::Result<()>> + use<> {
+        self.outside.tell(stored.clone(), reports, now.wall)
+    }
+
+    /// Time has passed: the sender is told of the delay, or the message is given up. The message is reserved.
+    pub(super) async fn look(self: Arc<Self>, token: Token) {
+        let _counted = super::Counted::counted(&self.looks);
+        let Some((id, times)) = self.index().entry(token).map(|entry| (entry.id.clone(), entry.times)) else { return };
+        let _one_at_a_time = self.lock(token).await;
+        let now = self.now();
+        let stored = match self.spool.peek(&id).await {
+            Ok(stored) => Arc::new(stored),
+            Err(LoadError::Gone) => return self.index().forget(token),
+            Err(error) => {
+                log_unreadable(&id, &error);
+                let later = now.tick.saturating_add(schedule::millis(LOOK_AGAIN));
+                return self.index().release(token, now.tick, |entry| entry.times.ends = later);
+            }
+        };
+        if times.ends <= now.tick {
+            tracing::warn!(
+                session = stored.envelope.session.as_str(),
+                id = id.as_str(),
+                age_ms = now.wall.saturating_sub(stored.envelope.received),
+                "message expired"
+            );
+            let over = |_: usize, last: Option<&Failure>| over(&stored, times.by_deadline, last, now);
+            if !self.give_up(token, &stored, over).await {
+                self.index().release(token, now.tick, |_| {});
+            }
+        } else {
+            self.warn(token, &stored, times, now).await;
+            self.index().release(token, now.tick, |entry| entry.times.warns = None);
+        }
+        self.refill();
+        self.changed.notify_one();
+    }
+
+    /// Tells the senders of recipients that were not told yet, once.
+    async fn warn(&self, token: Token, stored: &Arc<Stored>, times: schedule::Times, now: Now) {
+        let progress = &stored.progress;
+        let untold = |index: &usize| progress.recipients.get(*index).is_some_and(|standing| !standing.delayed);
+        let late: Vec<usize> = progress.pending().into_iter().filter(untold).collect();
+        if late.is_empty() {
+            return;
+        }
+        let until = now.wall_at(times.ends);
+        let report = |index: &usize| (*index, Report::Delayed(self.last_failure(token, stored, *index), until));
+        let reports: Vec<_> = late.iter().map(report).collect();
+        let id = &stored.envelope.id;
+        let records: Vec<_> = late.into_iter().map(Record::Delayed).collect();
+        if self.keep(id, || self.tell(stored, reports.clone(), now)).await
+            && self.keep(id, || self.spool.record(id, records.clone())).await
+        {
+            let session = stored.envelope.session.as_str();
+            tracing::info!(session, id = id.as_str(), recipients = records.len(), "message delayed");
+        }
+    }
+
+    /// Gives up a message that is reserved: whoever is left of it fails, and it is gone. Whether that is on disk.
+    pub(super) async fn give_up(
+        &self,
+        token: Token,
+        stored: &Arc<Stored>,
+        why: impl Fn(usize, Option<&Failure>) -> Failure,
+    ) -> bool {
+        let now = self.now();
+        let failed =
+            |index: usize| (index, Outcome::Failed(why(index, self.last_failure(token, stored, index).as_ref())));
+        let outcomes: Vec<_> = stored.progress.pending().into_iter().map(failed).collect();
+        let reports: Vec<_> = outcomes.iter().filter_map(report).collect();
+        let id = &stored.envelope.id;
+        let kept = self.keep(id, || self.tell(stored, reports.clone(), now)).await
+            && self.keep(id, || self.spool.remove(id)).await;
+        if kept {
+            let attempts = self.index().number(token);
+            for (index, outcome) in &outcomes {
+                if let Outcome::Failed(failure) = outcome {
+                    log_failed(&stored.envelope, *index, attempts, failure);
+                }
+            }
+            log_ended(&stored.envelope, now);
+            self.index().forget(token);
+        }
+        kept
+    }
+
+    /// Why a recipient was not served so far: what its last attempt heard, or why its destination rests.
+    fn last_failure(&self, token: Token, stored: &Stored, index: usize) -> Option<Failure> {
+        let own = stored.progress.recipients.get(index).and_then(|standing| standing.deferred.clone());
+        own.or_else(|| self.index().reason(token, &self.way(&stored.envelope, index).destination))
+    }
+
+    /// Reads on where the index had no room, when it has some again.
+    pub(super) fn refill(&self) {
+        if self.overflow.load(Ordering::Relaxed) && self.index().len() < self.most / 10 * 9 {
+            self.scan.notify_one();
+        }
+    }
+}
+
+/// What the end of a message's time is to each recipient.
+fn over(stored: &Stored, by_deadline: bool, last: Option<&Failure>, now: Now) -> Failure {
+    let age = Duration::from_millis(now.wall.saturating_sub(stored.envelope.received));
+    let (status, text) = match by_deadline {
+        // RFC 2852 section 4.1.2 and RFC 3463 section 3.5.
+        true => ("5.4.7", "not delivered by the time its sender set".to_owned()),
+        false => ("4.4.7", format!("not delivered within {}", span(age))),
+    };
+    with_reason(status, text, last)
+}
+
+/// A failure of the queue's own, with what was heard last.
+pub(super) fn with_reason(status: &str, text: String, last: Option<&Failure>) -> Failure {
+    let text = last.map_or(text.clone(), |last| format!("{text}: {}", last.text));
+    let mut failure = Failure::local(status, text, Reach::Recipient);
+    if let Some(last) = last {
+        (failure.remote, failure.reply) = (last.remote.clone(), last.reply.clone());
+    }
+    failure
+}
+
+/// A time in words, in its two largest units.
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, 0) => format!("{hours} h"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, 0, _) => format!("{days} d"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+fn verdict(outcomes: &[(usize, Outcome)]) -> Verdict {
+    let took = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Delivered(_)));
+    let unreached = outcomes.iter().find_map(|(_, outcome)| match outcome {
+        Outcome::Deferred(failure) if failure.reach == Reach::Destination => Some(failure.clone()),
+        _ => None,
+    });
+    match unreached {
+        Some(failure) if !took => Verdict::Unreached(failure),
+        _ => Verdict::Reached(took),
+    }
+}
+
+fn report((index, outcome): &(usize, Outcome)) -> Option<(usize, Report)> {
+    match outcome {
+        Outcome::Delivered(receipt) => Some((*index, Report::Delivered(receipt.clone()))),
+        Outcome::Failed(failure) => Some((*index, Report::Failed(failure.clone()))),
+        Outcome::Deferred(_) => None,
+    }
+}
+
+fn record((index, outcome): &(usize, Outcome)) -> Record {
+    match outcome {
+        Outcome::Delivered(_) => Record::Delivered(*index),
+        Outcome::Failed(failure) => Record::Failed(*index, failure.clone()),
+        Outcome::Deferred(failure) => Record::Deferred(*index, failure.clone()),
+    }
+}
+
+fn log_outcomes(
+    stored: &Stored,
+    start: &Start,
+    outcomes: &[(usize, Outcome)],
+    kept: bool,
+    now: Now,
+    next: schedule::Tick,
+) {
+    let envelope = &stored.envelope;
+    for (index, outcome) in outcomes {
+        match outcome {
+            Outcome::Delivered(receipt) if kept => log_delivered(envelope, *index, start.number, receipt, now),
+            Outcome::Failed(failure) if kept => log_failed(envelope, *index, start.number, failure),
+            Outcome::Deferred(failure) => log_deferred(envelope, *index, start, failure, now, next),
+            Outcome::Delivered(_) | Outcome::Failed(_) => {}
+        }
+    }
+}
+
+fn address(envelope: &Envelope, index: usize) -> &str {
+    envelope.recipients.get(index).map_or("", |recipient| recipient.address.as_str())
+}
+
+fn log_delivered(envelope: &Envelope, index: usize, attempts: u32, receipt: &Receipt, now: Now) {
+    tracing::info!(
+        session = envelope.session.as_str(),
+        id = envelope.id.as_str(),
+        recipient = address(envelope, index),
+        to = receipt.to.as_str(),
+        remote = receipt.remote.as_deref(),
+        reply = receipt.reply.as_deref(),
+        attempts,
+        delay_ms = now.wall.saturating_sub(envelope.received),
+        "delivered"
+    );
+}
+
+fn log_deferred(envelope: &Envelope, index: usize, start: &Start, failure: &Failure, now: Now, next: schedule::Tick) {
+    let next = timestamp(UNIX_EPOCH + Duration::from_millis(now.wall_at(next).min(LAST_TIME)));
+    tracing::warn!(
+        session = envelope.session.as_str(),
+        id = envelope.id.as_str(),
+        recipient = address(envelope, index),
+        to = &*start.destination,
+        status = failure.status.as_str(),
+        error = failure.text.as_str(),
+        remote = failure.remote.as_deref(),
+        reply = failure.reply.as_deref(),
+        attempts = start.number,
+        next = &*next,
+        "delivery deferred"
+    );
+}
+
+fn log_failed(envelope: &Envelope, index: usize, attempts: u32, failure: &Failure) {
+    tracing::warn!(
+        session = envelope.session.as_str(),
+        id = envelope.id.as_str(),
+        recipient = address(envelope, index),
+        status = failure.status.as_str(),
+        error = failure.text.as_str(),
+        remote = failure.remote.as_deref(),
+        reply = failure.reply.as_deref(),
+        attempts,
+        "delivery failed"
+    );
+}
+
+fn log_ended(envelope: &Envelope, now: Now) {
+    tracing::info!(
+        session = envelope.session.as_str(),
+        id = envelope.id.as_str(),
+        age_ms = now.wall.saturating_sub(envelope.received),
+        "message ended"
+    );
+}
+
+fn log_change(change: Option<Change>) {
+    match change {
+        Some(Change::Rests(destination, reason)) => {
+            tracing::warn!(destination = &*destination, error = reason.text.as_str(), "destination rests");
+        }
+        Some(Change::Serves(destination)) => tracing::info!(destination = &*destination, "destination serves again"),
+        None => {}
+    }
+}
+
+/// How long a message whose time has come and that cannot be read is left alone.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// The end of the year 9999, in milliseconds since 1970.
+const LAST_TIME: u64 = 253_402_300_799_999;

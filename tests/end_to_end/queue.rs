@@ -99,9 +99,9 @@ fn messages_are_selected_by_what_is_known_of_them() {
         (vec!["--younger-than", "1h"], vec![0, 1, 2]),
         (vec!["--held"], vec![1]),
         (vec!["--not-held"], vec![0, 2]),
-        (vec!["--meta", "ehlo_string"], vec![0, 1, 2]),
-        (vec!["--meta", "ehlo_string=client.example.test"], vec![0, 1, 2]),
-        (vec!["--meta", "ehlo_string=other"], vec![]),
+        (vec!["--meta", "ehlo_domain"], vec![0, 1, 2]),
+        (vec!["--meta", "ehlo_domain=client.example.test"], vec![0, 1, 2]),
+        (vec!["--meta", "ehlo_domain=other"], vec![]),
         (vec!["--meta", "no_such_name"], vec![]),
         (vec!["--not-held", "--sender", "@other.test"], vec![2]),
     ] {
@@ -141,13 +141,13 @@ fn held_released_deleted_bounced() {
         server.order(&["queue", order]).exits(2).says("--all");
     }
     fs::remove_file(site.path("mail")).unwrap();
-    server.order(&["queue", "retry", "--all"]).exits(0);
+    server.order(&["queue", "retry", "--not-held"]).exits(0);
     server.log().event("delivered", &[("id", &left)]);
     // It is held over a restart, and nobody else's order lets it go.
     server.stop();
     let server = site.start();
     until("it is found again", || ids(&server, &["--held"]) == [held.clone()]);
-    server.order(&["queue", "retry", &held]);
+    server.order(&["queue", "retry", &held]).exits(1).says("it is held");
     server.order(&["queue", "release", "--held"]).exits(0).says(&format!("{held} released"));
     server.log().event("delivered", &[("id", &held)]);
 }
@@ -165,8 +165,6 @@ fn faults_are_listed() {
     assert_eq!(listed["messages"].as_array().unwrap().len(), 1, "{listed}");
     let faults: Vec<&str> =
         listed["faults"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
-    for name in ["01DIRECTORY.1", "not a message", "01LATER.1"] {
-        assert!(faults.contains(&name), "{listed}");
-    }
-    server.order(&["queue", "list"]).exits(0).says(&id).says("not a message");
+    assert!(faults.contains(&"01LATER.1"), "{listed}");
+    server.order(&["queue", "list"]).exits(0).says(&id).says("01LATER.1\n  ");
 }

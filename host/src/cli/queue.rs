@@ -42,7 +42,7 @@ pub enum QueueCommand {
 
     /// Try messages now, whenever they would be due
     ///
-    /// Where their destination could not be reached and rests, it is tried, too. Messages that are held stay held.
+    /// Where their destination could not be reached and rests, it is tried, too. What is held must be released first.
     Retry(OrderArgs),
 
     /// Hold messages: nothing is tried until they are released

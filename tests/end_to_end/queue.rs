@@ -149,6 +149,8 @@ fn held_released_deleted_bounced() {
     until("it is found again", || ids(&server, &["--held"]) == [held.clone()]);
     server.order(&["queue", "retry", &held]).exits(1).says("it is held");
     server.order(&["queue", "release", "--held"]).exits(0).says(&format!("{held} released"));
+    // It is due when it was before.
+    server.order(&["queue", "retry", &held]).exits(0);
     server.log().event("delivered", &[("id", &held)]);
 }
 

@@ -96,7 +96,9 @@ fn act(args: &OrderArgs, action: Action) -> Result<ExitCode, ExitCode> {
     let mut carry_out = |ids: &[String], named: bool| -> Result<(), ExitCode> {
         if args.dry_run {
             count += ids.len() as u64;
-            ids.iter().for_each(|id| drop(say(&format!("{} would be {word}\n", observe::escape(id)))));
+            for id in ids {
+                say(&format!("{} would be {word}\n", observe::escape(id)));
+            }
             return Ok(());
         }
         for ids in ids.chunks(QueueOrder::IDS) {

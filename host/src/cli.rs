@@ -3,8 +3,10 @@
 //! It parses and explains, and carries nothing out.
 
 mod quarantine;
+mod queue;
 
 pub use quarantine::QuarantineCommand;
+pub use queue::{Chosen, OrderArgs, QueueCommand, SelectionArgs};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -82,7 +84,18 @@ pub enum Command {
         json: bool,
     },
 
-    /// Work with messages that an extension had kept aside
+    /// Work with messages that were accepted and wait for delivery
+    #[command(subcommand)]
+    Queue(QueueCommand),
+
+    /// Tell what became of a message or a session, from its connection to its last delivery
+    ///
+    /// The running server remembers its last events, some 80,000 of them, as far as `log.level` has them logged, and knows
+    /// how the message stands if it still has it. What is older is in the log: --log reads a file of it, or several in
+    /// their order, in text or JSON, and asks no server.
+    Story(StoryArgs),
+
+    /// Work with messages that were kept aside
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
 
@@ -106,6 +119,22 @@ pub enum ExtensionCommand {
         /// The component, a .wasm file
         file: PathBuf,
     },
+}
+
+/// Whose story, and out of what.
+#[derive(Args, Clone, Debug, Default)]
+pub struct StoryArgs {
+    /// The id of a message, as the 250 said it, or of a session, which is the part before the dot
+    pub id: String,
+    /// Read it out of this log, - for standard input; may be given more than once
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "socket"])]
+    pub log: Vec<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 /// What is checked, and what is shown of it.
@@ -268,7 +297,20 @@ impl Cli {
     /// # Errors
     /// Help, the version or a mistake, as clap says it.
     pub fn read(runtime: &str, arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-        Cli::from_arg_matches(&command(runtime).try_get_matches_from(arguments)?)
+        let mut command = command(runtime);
+        let cli = Cli::from_arg_matches(&command.try_get_matches_from_mut(arguments)?)?;
+        // What only several arguments together say.
+        if let Command::Queue(queue) = &cli.command
+            && let Some((_, order)) = queue.order()
+            && let Err(text) = order.chosen()
+        {
+            let queue = command.find_subcommand_mut("queue").and_then(|it| it.find_subcommand_mut(queue.name()));
+            return Err(match queue {
+                Some(order) => order.error(clap::error::ErrorKind::MissingRequiredArgument, text),
+                None => command.error(clap::error::ErrorKind::MissingRequiredArgument, text),
+            });
+        }
+        Ok(cli)
     }
 }
 
@@ -282,8 +324,8 @@ pub enum ExitCode {
     Failure = 1,
     /// The command line cannot be understood. Clap ends the process with it.
     Usage = 2,
-    /// `check`, `reload`, `rollback`, `quarantine`, `extension inspect` or `user` was given something that is wrong
-    /// (EX_DATAERR).
+    /// `check`, `reload`, `rollback`, `queue`, `story`, `quarantine`, `extension inspect` or `user` was given something
+    /// that is wrong (EX_DATAERR).
     Refused = 65,
     /// No server answers (EX_UNAVAILABLE).
     NoServer = 69,
@@ -315,9 +357,9 @@ impl ExitCode {
             ExitCode::Failure => "something failed on the way",
             ExitCode::Usage => "the command line cannot be understood",
             ExitCode::Refused => {
-                "check, reload, rollback, quarantine, extension inspect, user: what was given is refused"
+                "check, reload, rollback, queue, story, quarantine, extension inspect, user: what was given is refused"
             }
-            ExitCode::NoServer => "reload, rollback, status, quarantine: no server answers",
+            ExitCode::NoServer => "reload, rollback, status, queue, story, quarantine: no server answers",
             ExitCode::CannotServe => "serve: cannot begin until something is changed; it says what",
         }
     }
@@ -448,7 +490,7 @@ mod tests {
             ["--config FILE", "$PILLARBOX_CONFIG", "/etc/pillarbox/pillarbox.toml, where", "embedded default:"];
         let found = places.map(|place| help.find(place).unwrap());
         assert!(found.is_sorted());
-        for command in ["serve", "check", "extension", "reload", "rollback", "status", "quarantine"] {
+        for command in ["serve", "check", "extension", "reload", "rollback", "status", "queue", "story", "quarantine"] {
             assert!(help.contains(&format!("\n  {command} ")), "{command}");
         }
         assert!(told("pillarbox status --help", Kind::DisplayHelp).contains("--json"));

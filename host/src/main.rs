@@ -1,5 +1,7 @@
 //! The binary `pillarbox`: reads the command line, does what it says, and turns what happened into an exit code.
 
+mod inquiry;
+
 use pillarbox::cli::{
     CheckArgs, Cli, Command, ConfigChoice, ExitCode, ExtensionCommand, QuarantineCommand, ServerArgs, UserCommand,
 };
@@ -18,6 +20,8 @@ fn main() -> ExitCode {
         Command::Reload(server) => ask(&server, Request::Reload, false),
         Command::Rollback(server) => ask(&server, Request::Rollback, false),
         Command::Quarantine(command) => quarantine(command),
+        Command::Queue(command) => inquiry::queue(&command).unwrap_or_else(|code| code),
+        Command::Story(args) => inquiry::story(&args).unwrap_or_else(|code| code),
         Command::Status { server, json } => ask(&server, Request::Status, json),
         Command::CompileComponents { worker } => match pillarbox::extension::compile_components(worker) {
             Ok(()) => ExitCode::Success,
@@ -97,7 +101,7 @@ fn ask(server: &ServerArgs, request: Request, json: bool) -> ExitCode {
             eprintln!("{text}");
             ExitCode::Refused
         }
-        Response::Shelf(_) | Response::Shown(_) => complain(&AskError::Garbled, ExitCode::Failure),
+        other => unexpected(other),
     }
 }
 
@@ -184,6 +188,10 @@ fn with_runtime(task: impl Future<Output = ExitCode>) -> ExitCode {
         Ok(runtime) => runtime.block_on(task),
         Err(error) => complain(&error, ExitCode::Failure),
     }
+}
+
+fn say_json(value: &impl serde::Serialize) -> ExitCode {
+    say(&format!("{}\n", serde_json::to_string_pretty(value).unwrap_or_default()))
 }
 
 fn say(text: &str) -> ExitCode {

@@ -57,7 +57,7 @@ fn run_alone(arguments: &[&str]) -> (Site, Output) {
 fn help_and_version() {
     let (_, help) = run_alone(&["--help"]);
     let help = help.exits(0);
-    for command in ["serve", "check", "extension", "reload", "rollback", "status"] {
+    for command in ["serve", "check", "extension", "reload", "rollback", "status", "queue", "story", "quarantine"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{help}");
         let (_, own) = run_alone(&[command, "--help"]);
         assert!(own.exits(0).stdout.starts_with(|c: char| c.is_uppercase()));

@@ -63,6 +63,7 @@ pub use spool::{Reserve, Spool};
 pub use table::{TableFile, TableType};
 pub use tls::{Certificate, Tls, TlsClients, TlsMode};
 pub use uses::{Trust, Use, Verdicts};
+pub use value::duration;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -52,6 +52,14 @@ const SIZE_UNITS: [(&str, u64); 7] = [
     ("B", 1),
 ];
 
+/// A duration as it is written on a command line, in the same words.
+///
+/// # Errors
+/// It is none; says what one looks like.
+pub fn duration(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text).map_err(|_| "write a whole number and one of ms, s, m, h, d, as in 2h")
+}
+
 /// `50ms`, `5s`, `5m`, `1h`, `1d`.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, Mistake> {
     measured(text, &DURATION_UNITS).map(Duration::from_millis).ok_or_else(|| {

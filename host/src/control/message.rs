@@ -1,6 +1,7 @@
 //! What is said over the control socket.
 
-use super::{Shelf, Shown, Status};
+use super::{Acted, Letter, QueuePage, Shelf, Shown, Status, Tale};
+use crate::delivery::{Action, Selection};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -16,6 +17,51 @@ pub enum Request {
     Status,
     /// Do something with messages that are kept aside: `{"command":"quarantine","order":"list"}`.
     Quarantine(Order),
+    /// Do something with messages that wait for delivery: `{"command":"queue","order":"list"}`.
+    Queue(QueueOrder),
+    /// Tell what became of a message or a session: `{"command":"story","id":"…"}`.
+    Story {
+        /// The id of the message or the session.
+        id: String,
+        /// The number of the first event that is not known yet.
+        #[serde(default)]
+        from: u64,
+    },
+}
+
+/// What is to be done with messages that wait for delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "kebab-case")]
+pub enum QueueOrder {
+    /// Say what there is, from behind this name on.
+    List {
+        /// Which messages.
+        #[serde(default)]
+        selection: Selection,
+        /// The last name that was looked at.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
+    /// Say what a message is, with octets of it.
+    Show {
+        /// The message's id.
+        id: String,
+        /// Where the octets begin.
+        #[serde(default)]
+        offset: u64,
+    },
+    /// Do something with messages.
+    Act {
+        /// Their ids, at most [`QueueOrder::IDS`].
+        ids: Vec<String>,
+        /// What.
+        action: Action,
+    },
+}
+
+impl QueueOrder {
+    /// Ids that one order names at most: so many of the longest fit into a request.
+    pub const IDS: usize = 32;
 }
 
 /// What is to be done with messages that are kept aside.
@@ -56,7 +102,7 @@ impl Request {
             Request::Reload | Request::Rollback => Duration::from_secs(10 * 60),
             Request::Status => Duration::from_secs(10),
             // They wait for the disk.
-            Request::Quarantine(_) => Duration::from_secs(60),
+            Request::Quarantine(_) | Request::Queue(_) | Request::Story { .. } => Duration::from_secs(60),
         }
     }
 
@@ -80,18 +126,30 @@ pub enum Response {
     Shelf(Shelf),
     /// A message that is kept aside.
     Shown(Box<Shown>),
+    /// What waits for delivery.
+    Queue(QueuePage),
+    /// A message that waits for delivery.
+    Letter(Box<Letter>),
+    /// What became of an order for each message, in their order.
+    Acted(Vec<Acted>),
+    /// What became of a message or a session.
+    Story(Box<Tale>),
     /// The order was not carried out, for this reason.
     Refused(String),
 }
 
 impl Response {
     pub(super) fn to_line(&self) -> String {
-        let nothing = Wire { ok: true, text: None, status: None, shelf: None, shown: None, error: None };
+        let nothing = Wire { ok: true, ..Wire::default() };
         line(&match self {
             Response::Done(text) => Wire { text: Some(text.clone()), ..nothing },
             Response::Status(status) => Wire { status: Some(status.clone()), ..nothing },
             Response::Shelf(shelf) => Wire { shelf: Some(shelf.clone()), ..nothing },
             Response::Shown(shown) => Wire { shown: Some(shown.clone()), ..nothing },
+            Response::Queue(queue) => Wire { queue: Some(queue.clone()), ..nothing },
+            Response::Letter(letter) => Wire { letter: Some(letter.clone()), ..nothing },
+            Response::Acted(acted) => Wire { acted: Some(acted.clone()), ..nothing },
+            Response::Story(story) => Wire { story: Some(story.clone()), ..nothing },
             Response::Refused(error) => Wire { ok: false, error: Some(error.clone()), ..nothing },
         })
     }
@@ -103,13 +161,17 @@ impl Response {
             Wire { ok: true, status: Some(status), .. } => Some(Response::Status(status)),
             Wire { ok: true, shelf: Some(shelf), .. } => Some(Response::Shelf(shelf)),
             Wire { ok: true, shown: Some(shown), .. } => Some(Response::Shown(shown)),
+            Wire { ok: true, queue: Some(queue), .. } => Some(Response::Queue(queue)),
+            Wire { ok: true, letter: Some(letter), .. } => Some(Response::Letter(letter)),
+            Wire { ok: true, acted: Some(acted), .. } => Some(Response::Acted(acted)),
+            Wire { ok: true, story: Some(story), .. } => Some(Response::Story(story)),
             Wire { ok: true, text: Some(text), .. } => Some(Response::Done(text)),
             _ => None,
         }
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Wire {
     ok: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +182,14 @@ struct Wire {
     shelf: Option<Shelf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shown: Option<Box<Shown>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    queue: Option<QueuePage>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    letter: Option<Box<Letter>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acted: Option<Vec<Acted>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    story: Option<Box<Tale>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }

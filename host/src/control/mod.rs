@@ -8,16 +8,21 @@
 mod client;
 mod message;
 mod quarantine;
+mod queue;
 mod socket;
 mod status;
+mod story;
 
 pub use client::{AskError, ask};
-pub use message::{Order, Request, Response};
+pub use message::{Order, QueueOrder, Request, Response};
 pub use quarantine::{Kept, PART, Shelf, Shown, page};
+pub use queue::{Acted, Fault, Letter, QueuePage, Queued, QueuedRecipient, done};
 pub use socket::{Control, ControlError};
 pub use status::{
-    CandidateStatus, CertificateStatus, ExtensionStatus, ListenerStatus, ReloadStatus, SpoolStatus, Status,
+    CandidateStatus, CertificateStatus, DestinationStatus, ExtensionStatus, ListenerStatus, ReloadStatus, SpoolStatus,
+    Status,
 };
+pub use story::Tale;
 
 use std::future::Future;
 use std::io;
@@ -54,6 +59,16 @@ pub trait Operator: Send + Sync {
     /// Does something with messages that are kept aside.
     fn quarantine(&self, order: Order) -> BoxFuture<'_, Response> {
         Box::pin(async move { Response::Refused(format!("nothing is kept aside here: {order:?}")) })
+    }
+
+    /// Does something with messages that wait for delivery.
+    fn queue(&self, order: QueueOrder) -> BoxFuture<'_, Response> {
+        Box::pin(async move { Response::Refused(format!("nothing waits for delivery here: {order:?}")) })
+    }
+
+    /// Tells what became of a message or a session, from an event of this number on.
+    fn story(&self, id: String, from: u64) -> BoxFuture<'_, Response> {
+        Box::pin(async move { Response::Refused(format!("nothing is remembered here: {id} from {from}")) })
     }
 }
 
@@ -128,6 +143,8 @@ async fn carry_out(request: Request, operator: &dyn Operator) -> Response {
         },
         Request::Status => Response::Status(Box::new(operator.status())),
         Request::Quarantine(order) => operator.quarantine(order).await,
+        Request::Queue(order) => operator.queue(order).await,
+        Request::Story { id, from } => operator.story(id, from).await,
     }
 }
 

@@ -27,6 +27,14 @@ pub struct Status {
     pub extensions: Vec<ExtensionStatus>,
     /// Messages that wait for delivery.
     pub queue: u64,
+    /// Those of them that are held.
+    pub queue_held: u64,
+    /// When the oldest of them was accepted, RFC 3339 in UTC.
+    pub queue_oldest: Option<String>,
+    /// How long ago that is.
+    pub queue_oldest_seconds: Option<u64>,
+    /// Where they go, the fullest first; of many only the first hundred.
+    pub destinations: Vec<DestinationStatus>,
     /// Messages that are kept aside.
     pub quarantined: u64,
     /// The disk of both.
@@ -69,6 +77,20 @@ pub struct SpoolStatus {
     pub damaged: u64,
     /// Entries of the queue that are none of the spool's.
     pub foreign: u64,
+}
+
+/// Where messages of the queue go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DestinationStatus {
+    /// Which: `smtp://mx.example.net:25`.
+    pub destination: String,
+    /// Messages with recipients there.
+    pub messages: u64,
+    /// Attempts under way.
+    pub active: u64,
+    /// Until when nothing is tried there, because it could not be reached; RFC 3339 in UTC.
+    pub resting_until: Option<String>,
 }
 
 /// A listener.
@@ -177,6 +199,12 @@ impl fmt::Display for Status {
             }
         }
         write!(f, "messages       {} accepted, {} in the queue", self.messages_accepted, self.queue)?;
+        let held = Some(self.queue_held).filter(|held| *held > 0).map(|held| format!("{held} held"));
+        let oldest = self.queue_oldest_seconds.map(|seconds| format!("oldest {}", span(seconds)));
+        let more: Vec<String> = held.into_iter().chain(oldest).collect();
+        if !more.is_empty() {
+            write!(f, " ({})", more.join(", "))?;
+        }
         match self.quarantined {
             0 => writeln!(f)?,
             aside => writeln!(f, ", {aside} in quarantine")?,
@@ -196,6 +224,11 @@ impl fmt::Display for Status {
             writeln!(f, "limits reached {}", limits.collect::<Vec<_>>().join(", "))?;
         }
         table(f, ["LISTENER", "SESSIONS", "ADDRESSES"], self.listeners.iter().map(ListenerStatus::row))?;
+        table(
+            f,
+            ["DESTINATION", "MESSAGES", "ACTIVE", "RESTING UNTIL"],
+            self.destinations.iter().map(DestinationStatus::row),
+        )?;
         table(
             f,
             ["EXTENSION", "LISTENER", "GENERATION", "INSTANCES", "CALLS", "FAILURES", "DENIALS", "BREAKER", "DIGEST"],
@@ -239,6 +272,13 @@ impl fmt::Display for SpoolStatus {
             }
         }
         Ok(())
+    }
+}
+
+impl DestinationStatus {
+    fn row(&self) -> [String; 4] {
+        let resting = self.resting_until.clone().unwrap_or_else(|| "-".to_owned());
+        [self.destination.clone(), self.messages.to_string(), self.active.to_string(), resting]
     }
 }
 
@@ -323,7 +363,7 @@ fn counts(counts: &BTreeMap<String, u64>) -> String {
 }
 
 /// The two largest units: `3d 4h`, `5m 6s`.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),
@@ -404,6 +444,23 @@ mod tests {
                 series: BTreeMap::from([("seen{kind=\"a\"}".to_owned(), 12)]),
             }],
             queue: 3,
+            queue_held: 1,
+            queue_oldest: Some("2026-11-22T16:00:00.123Z".to_owned()),
+            queue_oldest_seconds: Some(3 * 3600 + 240),
+            destinations: vec![
+                DestinationStatus {
+                    destination: "smtp://mx.example.net:25".to_owned(),
+                    messages: 2,
+                    active: 0,
+                    resting_until: Some("2026-11-22T16:10:00.000Z".to_owned()),
+                },
+                DestinationStatus {
+                    destination: "maildir:/var/mail".to_owned(),
+                    messages: 1,
+                    active: 1,
+                    resting_until: None,
+                },
+            ],
             quarantined: 2,
             spool: SpoolStatus {
                 free_octets: 5 << 30,
@@ -442,7 +499,7 @@ configuration  /etc/pillarbox/pillarbox.toml, generation 7, rolled back from gen
 last reload    2026-11-22T16:00:00.123Z, refused, the old configuration stays
                error: unknown key
                  --> x\u001b[2J:4:1
-messages       4000 accepted, 3 in the queue, 2 in quarantine
+messages       4000 accepted, 3 in the queue (1 held, oldest 3h 4m), 2 in quarantine
 spool          takes mail, 5368709120 octets and 7000 files free, 1 damaged, 2 foreign
 refused        2 connections, 2 PROXY headers, 1 TLS handshakes, 7 logins, 5 recipients
 limits reached errors 3, recipients 1
@@ -450,6 +507,10 @@ limits reached errors 3, recipients 1
 LISTENER  SESSIONS  ADDRESSES
 edge      1200      0.0.0.0:25, [::]:25
 old       1         none, it is gone
+
+DESTINATION               MESSAGES  ACTIVE  RESTING UNTIL
+smtp://mx.example.net:25  2         0       2026-11-22T16:10:00.000Z
+maildir:/var/mail         1         1       -
 
 EXTENSION  LISTENER  GENERATION  INSTANCES  CALLS  FAILURES        DENIALS  BREAKER                                              DIGEST
 xclient    edge      6           2          98765  trap 2, wall 1  none     open until 2026-11-22T16:01:00.000Z, opened 3 times  0123456789ab

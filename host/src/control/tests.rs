@@ -109,7 +109,7 @@ async fn what_is_no_order_changes_nothing() {
         (b"reload\n", format!("{unknown}expected value at line 1 column 1")),
         (b"\xff\xfe\0\n", format!("{unknown}expected value at line 1 column 1")),
         (b"{\"command\":\"restart\"}\n", {
-            let known = "expected one of `reload`, `rollback`, `status`, `quarantine`";
+            let known = "expected one of `reload`, `rollback`, `status`, `quarantine`, `queue`, `story`";
             format!("{unknown}unknown variant `restart`, {known} at line 1 column 20")
         }),
         (b"{\"command\":\"reload\"} {}\n", format!("{unknown}trailing characters at line 1 column 22")),

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::spool::{MessageId, Standing};
 
-/// Which messages are meant: those for which everything holds that is said here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Which messages are meant: those for which everything holds that is said here. Said over the control socket, it holds
+/// nothing that the server does not know: a condition that is passed over means more messages, not fewer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Selection {
     /// The sender: an address, `@DOMAIN`, or `<>`.
     pub sender: Option<String>,
@@ -25,7 +29,8 @@ pub struct Selection {
 }
 
 /// What is to be done with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Try it now.
     Retry,

@@ -4,6 +4,7 @@
 //! and all), escapes neither separators nor direction marks, knows no bound for a field, and formats into a lock while it
 //! writes.
 
+use super::memory::Memory;
 use super::sink::Sink;
 use super::text::{Bounded, FIELD, needs_quotes, push_escaped, push_quoted, timestamp};
 use super::{Format, Shape};
@@ -21,16 +22,17 @@ const MESSAGE: usize = 1024;
 /// The field that holds what somebody wrote to be read in the log: it keeps as much as a message.
 const TEXT: &str = "text";
 
-/// Turns events into lines and hands them to a sink.
+/// Turns events into lines and hands them to a sink, and to the memory those that somebody may ask for.
 #[derive(Debug)]
 pub(super) struct Lines {
     shape: Shape,
     sink: Sink,
+    memory: Memory,
 }
 
 impl Lines {
-    pub(super) fn new(shape: Shape, sink: Sink) -> Lines {
-        Lines { shape, sink }
+    pub(super) fn new(shape: Shape, sink: Sink, memory: Memory) -> Lines {
+        Lines { shape, sink, memory }
     }
 }
 
@@ -64,7 +66,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             }
         }
         fields.add(own);
-        self.sink.send(line(self.shape.format(), SystemTime::now(), *event.metadata().level(), &fields));
+        let line = line(self.shape.format(), SystemTime::now(), *event.metadata().level(), &fields);
+        if fields.name_somebody() {
+            self.memory.keep(&line);
+        }
+        self.sink.send(line);
     }
 }
 
@@ -132,6 +138,11 @@ impl Fields {
     /// A message without fields.
     pub(super) fn message(message: String) -> Fields {
         Fields { message, others: Vec::new() }
+    }
+
+    /// Whether it is about a session or a message, and so a part of a story.
+    fn name_somebody(&self) -> bool {
+        self.others.iter().any(|(name, _)| matches!(*name, "session" | "id" | "ids"))
     }
 
     /// Takes `later` over, which wins where both say something.
@@ -227,7 +238,7 @@ mod tests {
         let written = Written::default();
         let shape = Shape::new(format);
         let sink = Sink::new(Box::new(written.clone()), shape.clone()).unwrap();
-        let subscriber = tracing_subscriber::registry().with(Lines::new(shape, sink.clone()));
+        let subscriber = tracing_subscriber::registry().with(Lines::new(shape, sink.clone(), Memory::default()));
         tracing::subscriber::with_default(subscriber, events);
         sink.flush(Duration::from_secs(10));
         written.text().lines().map(str::to_owned).collect()

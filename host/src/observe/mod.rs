@@ -7,12 +7,18 @@
 mod candidate;
 mod counters;
 mod event;
+mod memory;
 mod sink;
+mod story;
 mod text;
+mod told;
 
 pub use candidate::CandidateCounters;
 pub use counters::{Alive, Counters, ExtensionCounters, ExtensionSnapshot, Snapshot};
+pub use memory::Memory;
+pub use story::Story;
 pub use text::{chain, clip, escape, timestamp};
+pub use told::{Pairs, Told};
 
 use event::Lines;
 use sink::Sink;
@@ -55,6 +61,7 @@ pub struct Logging {
     filter: reload::Handle<Targets, Registry>,
     shape: Shape,
     sink: Sink,
+    memory: Memory,
 }
 
 /// Begins to log to standard error: this server's own events from `level` on, and of its dependencies only warnings.
@@ -66,10 +73,11 @@ pub struct Logging {
 pub fn start(level: Level, format: Format) -> Result<Logging, StartError> {
     let shape = Shape::new(format);
     let sink = Sink::new(Box::new(io::stderr()), shape.clone()).map_err(StartError::Thread)?;
+    let memory = Memory::default();
     let (filter, handle) = reload::Layer::new(from(level));
     tracing_subscriber::registry()
         .with(filter)
-        .with(Lines::new(shape.clone(), sink.clone()))
+        .with(Lines::new(shape.clone(), sink.clone(), memory.clone()))
         .try_init()
         .map_err(|_| StartError::Started)?;
     std::panic::set_hook(Box::new(|panic| {
@@ -79,7 +87,7 @@ pub fn start(level: Level, format: Format) -> Result<Logging, StartError> {
             None => tracing::error!(reason = text, "panic"),
         }
     }));
-    Ok(Logging { filter: handle, shape, sink })
+    Ok(Logging { filter: handle, shape, sink, memory })
 }
 
 impl Logging {
@@ -88,6 +96,11 @@ impl Logging {
         self.shape.set(format);
         // It fails only when the subscriber is gone, and then there is nothing to change.
         let _ = self.filter.reload(from(level));
+    }
+
+    /// The last events that name a session or a message, in the format of their time.
+    pub fn memory(&self) -> Memory {
+        self.memory.clone()
     }
 
     /// Waits until everything logged so far is written, at most a second. For the moment before the process ends.

@@ -5,9 +5,11 @@
 
 mod prepare;
 mod quarantine;
+mod queue;
 mod rollback;
 mod router;
 mod status;
+mod story;
 mod tables;
 mod users;
 
@@ -16,7 +18,9 @@ pub use prepare::{Prepared, Refused, control_socket, prepare, read};
 use crate::auth::{Attempts, Hashing, Users};
 use crate::cli::ConfigChoice;
 use crate::config::{self, Config, LogFormat};
-use crate::control::{BoxFuture, Control, ControlError, Operator, Order, ReloadStatus, Response, SOCKET, Status};
+use crate::control::{
+    BoxFuture, Control, ControlError, Operator, Order, QueueOrder, ReloadStatus, Response, SOCKET, Status,
+};
 use crate::delivery;
 use crate::extension::{Helper, Row, Runtime, Services};
 use crate::kv::{self, Kv};
@@ -70,6 +74,7 @@ pub struct Server {
     counters: Arc<Counters>,
     spool: Spool,
     generations: watch::Sender<Arc<Generation>>,
+    /// The queue, and the operator's hand in it.
     queue: delivery::Handle,
     doors: tokio::sync::Mutex<Doors>,
     serving: Mutex<Serving>,
@@ -350,6 +355,14 @@ impl Operator for Server {
 
     fn quarantine(&self, order: Order) -> BoxFuture<'_, Response> {
         Box::pin(self.keeper(order))
+    }
+
+    fn queue(&self, order: QueueOrder) -> BoxFuture<'_, Response> {
+        Box::pin(self.postmaster(order))
+    }
+
+    fn story(&self, id: String, from: u64) -> BoxFuture<'_, Response> {
+        Box::pin(self.narrate(id, from))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the server says of itself: `status`, and what a reload changed.
 
-use super::{Server, prepare::Prepared, tables, users};
+use super::{Server, prepare::Prepared, queue, tables, users};
 use crate::config::{self, Config};
 use crate::control::{CandidateStatus, CertificateStatus, ExtensionStatus, ListenerStatus, SpoolStatus, Status};
 use crate::extension::{CandidateRow, Row};
@@ -66,6 +66,7 @@ impl Server {
             .tls
             .iter()
             .filter_map(|(listener, acceptor)| Some((listener.clone(), acceptor.last_renewal_error()?)));
+        let counts = self.queue.counts();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.generations.borrow().number,
@@ -75,6 +76,10 @@ impl Server {
             listeners: listeners.collect(),
             extensions: extensions.collect(),
             queue: self.spool.depth(),
+            queue_held: counts.held,
+            queue_oldest: counts.oldest.map(queue::moment),
+            queue_oldest_seconds: counts.oldest.map(queue::age),
+            destinations: queue::destinations(&counts),
             quarantined: self.spool.quarantined(),
             spool: self.spool_status(),
             messages_accepted: snapshot.messages_accepted,

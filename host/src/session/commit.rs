@@ -83,6 +83,8 @@ impl Session {
         }
         let sender = self.facts.transaction.as_ref().map(|it| it.sender.clone()).unwrap_or_default();
         let count = shares.queue.len();
+        // More than the log keeps of a field: a message may have thousands.
+        let to: Vec<String> = shares.queue.iter().take(20).map(|recipient| recipient.address.clone()).collect();
         let refusals = shares.refusals.clone();
         let kept = match incoming.complete().await {
             Ok(draft) => self.keep(draft, &id, shares).await,
@@ -90,7 +92,7 @@ impl Session {
         };
         if let Err(error) = kept {
             self.end_transaction();
-            return ask.failed(self.not_kept(&error));
+            return ask.failed(self.not_kept(&id, &error));
         }
         let text = id.to_string();
         self.service.counters.message_accepted();
@@ -99,6 +101,7 @@ impl Session {
             id = &*text,
             sender = &*sender,
             recipients = count,
+            to = &*to.join(" "),
             size,
             client = &*self.facts.client_address(),
             "message accepted"
@@ -123,8 +126,8 @@ impl Session {
         format!("{}.{}", self.facts.id, self.begun).parse().ok()
     }
 
-    fn not_kept(&self, error: &spool::SpoolError) -> Refusal {
-        tracing::error!(session = &*self.facts.id, error = &*chain(error), "message not kept");
+    fn not_kept(&self, id: &MessageId, error: &spool::SpoolError) -> Refusal {
+        tracing::error!(session = &*self.facts.id, id = id.as_str(), error = &*chain(error), "message not kept");
         match error.is_full() {
             true => reply::spool_full(),
             false => reply::spool_failed(),

@@ -1,20 +1,24 @@
 //! Commands as octets: what stands in an envelope, so that it ends no line and begins no other.
 
+use std::borrow::Cow;
+
+use super::convert;
 use super::fault::Fault;
 use super::keywords::Keywords;
 use crate::spool::{Envelope, Recipient};
 
-/// MAIL, with what the message's sender asked for as far as the server knows it, and `more`.
+/// MAIL, with what the message's sender asked for as far as the server knows it, and `more`. `size` is the message's in
+/// octets, where that is known.
 pub(super) fn mail(
     envelope: &Envelope,
-    content_len: u64,
+    size: Option<u64>,
     now: u64,
     hop: &Keywords,
     more: &[String],
 ) -> Result<String, Fault> {
-    let mut line = format!("MAIL FROM:<{}>", address(&envelope.sender).ok_or_else(|| bad("5.1.7", "sender"))?);
-    if hop.size.is_some() {
-        push(&mut line, "SIZE", Some(&content_len.to_string()));
+    let mut line = format!("MAIL FROM:<{}>", address(&envelope.sender, hop, "5.1.7")?);
+    if let (Some(_), Some(size)) = (hop.size, size) {
+        push(&mut line, "SIZE", Some(&size.to_string()));
     }
     for word in more {
         let (name, value) = word.split_once('=').map_or((&**word, None), |(name, value)| (name, Some(value)));
@@ -48,9 +52,11 @@ pub(super) fn mail(
 
 /// RCPT, with what the sender asked to be told if the server knows how.
 pub(super) fn rcpt(recipient: &Recipient, hop: &Keywords) -> Result<String, Fault> {
-    let mut line = format!("RCPT TO:<{}>", address(&recipient.address).ok_or_else(|| bad("5.1.3", "recipient"))?);
+    let mut line = format!("RCPT TO:<{}>", address(&recipient.address, hop, "5.1.3")?);
     for (name, value) in &recipient.parameters {
-        if hop.dsn && (name.eq_ignore_ascii_case("NOTIFY") || name.eq_ignore_ascii_case("ORCPT")) {
+        // RFC 6533 section 3: an original recipient may be UTF-8, for those who take that.
+        let taken = hop.smtputf8 || value.as_deref().is_none_or(str::is_ascii);
+        if hop.dsn && taken && (name.eq_ignore_ascii_case("NOTIFY") || name.eq_ignore_ascii_case("ORCPT")) {
             push(&mut line, &name.to_ascii_uppercase(), value.as_deref());
         }
     }
@@ -70,13 +76,12 @@ pub(super) fn xtext(text: &str) -> String {
     encoded
 }
 
-/// An address that ends no line. What has control characters was never one: nothing of it is sent.
-fn address(text: &str) -> Option<&str> {
-    (!text.chars().any(char::is_control)).then_some(text)
-}
-
-fn bad(status: &str, whose: &str) -> Fault {
-    Fault::lasting(status, format!("the {whose}'s address has control characters in it"))
+/// An address as the server takes it, that ends no line. What has control characters was never one: nothing of it is sent.
+fn address<'a>(text: &'a str, hop: &Keywords, bad: &str) -> Result<Cow<'a, str>, Fault> {
+    if text.chars().any(char::is_control) {
+        return Err(Fault::lasting(bad, "an address has control characters in it"));
+    }
+    convert::address(text, hop).map_err(Fault::refused)
 }
 
 /// A word with a blank or a control character in it would be two: it is left out.

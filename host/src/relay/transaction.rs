@@ -97,7 +97,7 @@ impl Transaction<'_> {
         let envelope = &self.stored.envelope;
         let hop = &self.connection.keywords;
         let parameters = &self.plan.mail_parameters;
-        let mail = match command::mail(envelope, self.stored.content_len, now(), hop, parameters) {
+        let mail = match command::mail(envelope, self.plan.body.len(), now(), hop, parameters) {
             Ok(mail) => mail,
             Err(fault) => return self.all(batch, fault.outcome()),
         };

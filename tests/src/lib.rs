@@ -24,6 +24,7 @@ mod log;
 mod maildir;
 pub mod pattern;
 mod server;
+pub mod sink;
 mod site;
 mod stream;
 mod wire;

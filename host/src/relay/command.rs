@@ -7,8 +7,8 @@ use super::fault::Fault;
 use super::keywords::Keywords;
 use crate::spool::{Envelope, Recipient};
 
-/// MAIL, with what the message's sender asked for as far as the server knows it, and `more`. What is sent has `size` octets, if
-/// that is known.
+/// MAIL, with what the message's sender asked for as far as the server knows it, and `more`. `size` is the message's in
+/// octets, where that is known.
 pub(super) fn mail(
     envelope: &Envelope,
     size: Option<u64>,
@@ -16,8 +16,8 @@ pub(super) fn mail(
     hop: &Keywords,
     more: &[String],
 ) -> Result<String, Fault> {
-    let mut line = format!("MAIL FROM:<{}>", address(&envelope.sender, hop, || bad("5.1.7", "sender"))?);
-    if let Some(size) = size.filter(|_| hop.size.is_some()) {
+    let mut line = format!("MAIL FROM:<{}>", address(&envelope.sender, hop, "5.1.7")?);
+    if let (Some(_), Some(size)) = (hop.size, size) {
         push(&mut line, "SIZE", Some(&size.to_string()));
     }
     for word in more {
@@ -52,7 +52,7 @@ pub(super) fn mail(
 
 /// RCPT, with what the sender asked to be told if the server knows how.
 pub(super) fn rcpt(recipient: &Recipient, hop: &Keywords) -> Result<String, Fault> {
-    let mut line = format!("RCPT TO:<{}>", address(&recipient.address, hop, || bad("5.1.3", "recipient"))?);
+    let mut line = format!("RCPT TO:<{}>", address(&recipient.address, hop, "5.1.3")?);
     for (name, value) in &recipient.parameters {
         match (&*name.to_ascii_uppercase(), value) {
             _ if !hop.dsn => {}
@@ -77,16 +77,12 @@ pub(super) fn xtext(text: &str) -> String {
     encoded
 }
 
-/// An address that ends no line, as the server takes it. What has control characters was never one: nothing of it is sent.
-fn address<'a>(text: &'a str, hop: &Keywords, bad: impl FnOnce() -> Fault) -> Result<Cow<'a, str>, Fault> {
+/// An address as the server takes it, that ends no line. What has control characters was never one: nothing of it is sent.
+fn address<'a>(text: &'a str, hop: &Keywords, bad: &str) -> Result<Cow<'a, str>, Fault> {
     if text.chars().any(char::is_control) {
-        return Err(bad());
+        return Err(Fault::lasting(bad, "an address has control characters in it"));
     }
-    convert::address(text, hop).map_err(|failure| Fault::lasting(&failure.status, failure.text))
-}
-
-fn bad(status: &str, whose: &str) -> Fault {
-    Fault::lasting(status, format!("the {whose}'s address has control characters in it"))
+    convert::address(text, hop).map_err(Fault::refused)
 }
 
 /// A word with a blank or a control character in it would be two: it is left out.

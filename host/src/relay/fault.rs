@@ -59,6 +59,11 @@ impl Fault {
         Fault { failure: Failure::local(status, text, Reach::Message), permanent: true, silent: false }
     }
 
+    /// It will not, for whom the failure is about.
+    pub(super) fn refused(failure: Failure) -> Fault {
+        Fault { failure, permanent: true, silent: false }
+    }
+
     /// The connection is gone.
     pub(super) fn lost(server: &str, phase: Phase, lost: &Lost) -> Fault {
         let status = match lost {

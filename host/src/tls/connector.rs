@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Makes TLS connections to other servers. A clone shares everything.
+/// Makes TLS connections to other servers, by TLS 1.2 and 1.3. A clone shares everything.
 #[derive(Clone)]
 pub struct Connector {
     verifying: Arc<ClientConfig>,
@@ -39,11 +39,10 @@ pub enum Proof {
 
 impl Connector {
     /// Reads the authorities of the servers, or the system's where no file is named, and the certificate to show to
-    /// them.
+    /// them. `needed` says whether servers are verified: without an authority none could be.
     ///
     /// # Errors
-    /// The first file that cannot be used; or the system has no authorities and there is nothing else to verify by.
-    /// `needed` says whether that matters.
+    /// The first file that cannot be used; or there is no authority and one is needed.
     pub fn load(
         authorities: Option<&Path>,
         certificate: Option<&config::Certificate>,

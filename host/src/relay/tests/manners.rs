@@ -409,3 +409,69 @@ async fn nothing_of_an_envelope_begins_a_line() {
     assert_eq!(found, ["failed 5.1.7 message"]);
     sink.is_content();
 }
+
+#[tokio::test]
+async fn what_a_server_does_not_know_is_converted_or_refused() {
+    let greeting = "S: 220 mx\nC: EHLO *\nS: 250-mx\nS: 250 {}\n";
+    let taken = "C: MAIL {}\nS: 250 ok\nC: RCPT {}\nS: 250 ok\nC: DATA\nS: 354 go\nMESSAGE\nS: 250 taken\nEND";
+    let said = |mail: &str, rcpt: &str| taken.replacen("{}", mail, 1).replacen("{}", rcpt, 1);
+    let eight =
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\né\r\n";
+    let plain = "FROM:<a@example.test>";
+    let cases = [
+        (
+            "8BITMIME",
+            "b@example.test",
+            said("FROM:<a@example.test> BODY=8BITMIME", "TO:<b@example.test>"),
+            "delivered 250 taken",
+            true,
+        ),
+        ("DSN", "b@example.test", said(plain, "TO:<b@example.test>"), "delivered 250 taken", false),
+        ("8BITMIME", "b@bücher.test", said("FROM:*", "TO:<b@xn--bcher-kva.test>"), "delivered 250 taken", true),
+        ("8BITMIME", "bü@example.test", "END".to_owned(), "failed 5.6.7 recipient", true),
+        (
+            "SMTPUTF8",
+            "bü@example.test",
+            said("FROM:<a@example.test> SMTPUTF8", "TO:<bü@example.test>"),
+            "delivered 250 taken",
+            true,
+        ),
+    ];
+    let mut bed = Bed::new();
+    for (keyword, recipient, rest, expected, kept) in cases {
+        let sink = Sink::start(&[&format!("{}{rest}", greeting.replace("{}", keyword))]).await;
+        let stored = bed
+            .message(eight.as_bytes(), &[recipient], |envelope| {
+                envelope.parameters.push(("BODY".to_owned(), Some("8BITMIME".to_owned())));
+            })
+            .await;
+        let found = deliver_words(&relay(to(HopProtocol::Smtp, sink.address)), &stored).await;
+        assert_eq!(found, [expected], "{keyword} {recipient}");
+        for message in sink.messages() {
+            assert_eq!(message == eight.as_bytes(), kept, "{}", String::from_utf8_lossy(&message));
+            assert!(kept || message.is_ascii());
+        }
+        sink.is_content();
+    }
+}
+
+#[tokio::test]
+async fn octets_that_are_no_lines_go_in_chunks() {
+    let mut binary = b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n".to_vec();
+    for length in [0, 64 * 1024 - binary.len(), 200_000] {
+        binary.extend((0..length).map(|n| u8::try_from(n % 251).unwrap()));
+        let script = "S: 220 mx\nC: EHLO *\nS: 250-mx\nS: 250-PIPELINING\nS: 250-CHUNKING\nS: 250 BINARYMIME\n\
+                      C: MAIL FROM:<a@example.test> BODY=BINARYMIME\nC: RCPT *\nS: 250 ok\nS: 250 ok\nCHUNKS\nS: 250 taken\nEND";
+        let sink = Sink::start(&[script]).await;
+        let mut bed = Bed::new();
+        let stored = bed
+            .message(&binary, TO_B, |envelope| {
+                envelope.parameters.push(("BODY".to_owned(), Some("BINARYMIME".to_owned())));
+            })
+            .await;
+        let found = deliver_words(&relay(to(HopProtocol::Smtp, sink.address)), &stored).await;
+        assert_eq!(found, ["delivered 250 taken"]);
+        assert!(sink.messages() == [&*binary], "{length}");
+        sink.is_content();
+    }
+}

@@ -53,6 +53,9 @@ enum Mood {
     BreaksLog,
 }
 
+/// When somebody was told of which message, and what.
+type Told = (u64, String, Vec<(usize, Report)>);
+
 /// A world where the domain of a recipient is its destination, and what happened in it.
 #[derive(Debug)]
 struct World {
@@ -62,7 +65,7 @@ struct World {
     /// When, which message, where.
     attempts: Mutex<Vec<(u64, String, String)>>,
     delivered: Mutex<Vec<String>>,
-    told: Mutex<Vec<(u64, String, Vec<(usize, Report)>)>>,
+    told: Mutex<Vec<Told>>,
     now: AtomicUsize,
     most: AtomicUsize,
 }
@@ -196,9 +199,12 @@ impl Bed {
         let Bed { at, spool, world, queue: old, offset, settings, .. } = self;
         drop((old, spool));
         // What notes that an attempt is over may still hold it.
-        let again =
-            |_| Spool::open(&at.path().join("state")).inspect_err(|_| std::thread::sleep(Duration::from_millis(2)));
-        let spool = (0..1000).find_map(|try_| again(try_).ok()).unwrap();
+        let spool = loop {
+            match Spool::open(&at.path().join("state")) {
+                Ok(spool) => break spool,
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        };
         let queue = queue(&spool, &world, &offset, &settings);
         Bed { at, spool, world, queue, offset, settings, run: None }.start()
     }

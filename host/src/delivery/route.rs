@@ -118,6 +118,11 @@ impl Routes {
         }
     }
 
+    /// Whether any route leads to where mail goes before it is accepted.
+    pub fn hands_over(&self) -> bool {
+        self.0.iter().any(|way| matches!(way.carrier, Carrier::Nats(_)))
+    }
+
     /// Where this recipient's mail goes, or `None` if no route takes it.
     pub(super) fn destination(&self, recipient: &RecipientName<'_>) -> Option<Destination> {
         let mut ways = self.0.iter();

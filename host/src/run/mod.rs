@@ -24,7 +24,7 @@ use crate::observe::{self, Counters, Logging};
 use crate::session::generation::{Generation, Judgement, Post, RecipientName, Routing};
 use crate::session::policy::Asking;
 use crate::session::{self, Arrival, Service};
-use crate::spool::{self, Spool};
+use crate::spool::{self, Draft, Envelope, Outcome, Spool};
 use crate::tls;
 use arc_swap::ArcSwap;
 use rollback::{Served, take_over};
@@ -383,6 +383,14 @@ impl Serve for Sessions {
 struct Router(Arc<Routes>);
 
 impl Routing for Router {
+    fn hands_over(&self) -> bool {
+        self.0.hands_over()
+    }
+
+    fn hand_over<'a>(&'a self, envelope: &'a Envelope, draft: &'a Draft) -> Asking<'a, Vec<(usize, Outcome)>> {
+        Box::pin(self.0.hand_over(envelope, draft))
+    }
+
     fn judge<'a>(&'a self, recipient: &'a RecipientName) -> Asking<'a, Judgement> {
         Box::pin(async move {
             let name = delivery::RecipientName {

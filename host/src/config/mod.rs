@@ -54,7 +54,7 @@ pub use problem::{Place, Problem, Problems, Source};
 pub use reach::{DnsReach, HttpHost, HttpReach, METHODS, Reach, RecordKind, Scheme, StreamAddress};
 pub use route::{
     Hop, HopHost, HopProtocol, HopTimeouts, HopTls, HopTlsMode, Login, MaildirPath, NatsServers, NatsTarget, PassOn,
-    RelayTarget, Route, Target, WebhookTarget,
+    RelayTarget, Route, Target, WebhookTarget, like,
 };
 pub use rules::{Relay, RelayPart, Rules};
 pub use server::{Compile, Instances, Level, Log, LogFormat, Server};
@@ -70,7 +70,7 @@ use toml::de::DeTable;
 
 use listener::Addresses;
 use reader::{Reading, Table, Value};
-use route::read_routes;
+use route::{Doors, read_routes};
 use uses::Defined;
 use value::show_size;
 
@@ -167,11 +167,14 @@ impl Config {
         }
         let hostname = server.as_ref().map_or("", |server| server.hostname.as_str());
         let mut addresses = Addresses::new();
-        let listeners = listeners.unwrap_or_default().into_iter();
-        let listeners = listeners.filter_map(|value| Listener::read(value, hostname, &defined, &mut addresses));
+        let listeners = listeners.unwrap_or_default();
+        let doors = names(&listeners);
+        let listeners =
+            listeners.into_iter().filter_map(|value| Listener::read(value, hostname, &defined, &mut addresses));
         let listeners = listeners.map(|listener| (listener.name.clone(), Arc::new(listener))).collect();
 
-        let routes = root.take("route").map(read_routes).unwrap_or_default();
+        let doors = Doors { names: &doors, addresses: &addresses };
+        let routes = root.take("route").map(|value| read_routes(value, doors)).unwrap_or_default();
         root.finish();
         Some(Config {
             source: Arc::clone(source),

@@ -76,6 +76,10 @@ fn submission_takes_mail_from_users_under_tls_alone() {
     }
 }
 
+fn takes(route: &Route, domain: &str) -> bool {
+    route.takes(("ann", domain), "edge", |_| None)
+}
+
 /// What a key in the embedded default looks like when it is commented out: no blank behind the `#`.
 fn uncommented(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix('#') {
@@ -95,7 +99,7 @@ fn embedded_default_serves_loopback_only() {
     let used = local.extensions.iter().map(|used| used.extension.as_str()).collect::<Vec<_>>();
     assert_eq!(used, ["xclient", "xremoteip", "xsetcontext", "xdumpcontext"]);
     assert_eq!(config.extensions.len(), STOCK.len());
-    assert!(config.routes[0].create && config.routes[0].matches("example.com"));
+    assert!(config.routes[0].create && takes(&config.routes[0], "example.com"));
 }
 
 /// The commented keys are no prose: all of them taken in at once make a configuration, and what is said to be a
@@ -163,8 +167,16 @@ zzzzzzzzzzzz = 1
 zzzzzzzzzzzz = 1
 limits.zzzzzzzzzzzz = 1
 canary.zzzzzzzzzzzz = 1
+[delivery]
+zzzzzzzzzzzz = 1
+retry.zzzzzzzzzzzz = 1
 [[route]]
 zzzzzzzzzzzz = 1
+[[route]]
+to = "smtp://mx.example.org"
+tls.zzzzzzzzzzzz = 1
+login.zzzzzzzzzzzz = 1
+timeout.zzzzzzzzzzzz = 1
 "#;
 
 #[test]
@@ -332,7 +344,137 @@ fn values_are_resolved() {
     assert_eq!(narrowed.memory, 8 * 1024 * 1024);
 
     assert_eq!(config.routes[0].to.to_string(), "maildir:/etc/pillarbox/mail/{domain}/{local}");
-    assert!(config.routes[0].matches("EXAMPLE.org") && !config.routes[0].matches("a.example.org"));
+    assert!(takes(&config.routes[0], "EXAMPLE.org") && !takes(&config.routes[0], "a.example.org"));
+}
+
+#[test]
+fn values_of_routes_are_resolved() {
+    let config = Config::parse(source(&repository("tests/configurations/good/routes.toml"))).unwrap();
+    let second = Duration::from_secs(1);
+    let retry = Retry { first: second, longest: 10 * second, warn: Duration::ZERO, expire: 3600 * second };
+    assert_eq!(config.delivery, Delivery { concurrency: Concurrency(8), retry });
+    let tcp = |host: &str, port| Hop::Tcp { host: HopHost::Host(Host::parse(host).unwrap()), port };
+    let file = |name: &str| Path::new("/etc/pillarbox").join(name);
+    let relay = |index: usize| match &config.routes[index].to {
+        Target::Relay(relay) => &**relay,
+        other => panic!("{other}"),
+    };
+    let first = relay(0);
+    let mut tls = first.tls.clone();
+    assert_eq!(tls.certificate.take().map(|it| (it.chain, it.key)), Some((file("c.pem"), file("k.pem"))));
+    let name = Some("mail.example.net".to_owned());
+    let verified = HopTls {
+        mode: HopTlsMode::Verified,
+        implicit: false,
+        authorities: Some(file("ca.pem")),
+        name,
+        certificate: None,
+    };
+    assert_eq!(tls, verified);
+    let whole = RelayTarget {
+        protocol: HopProtocol::Smtp,
+        hops: vec![tcp("a.example.net", 25), tcp("[2001:db8::1]", 2525), tcp("192.0.2.1", 25)],
+        mx: false,
+        tls: first.tls.clone(),
+        login: Some(Login { user: "relay".to_owned(), password_file: file("relay.password") }),
+        source: vec!["192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap()],
+        hello: Some("out.example.org".to_owned()),
+        xclient: PassOn::IfAvailable,
+        xforward: PassOn::Required,
+        concurrency: 3,
+        messages: 7,
+        idle: Duration::ZERO,
+        timeouts: HopTimeouts { connect: second, command: 2 * second, data: 3 * second, end_of_data: 4 * second },
+    };
+    assert_eq!(first, &whole);
+
+    let short = |index| {
+        let RelayTarget { protocol, mx, tls, .. } = relay(index);
+        (relay(index).to_string(), *protocol, *mx, tls.implicit, tls.mode)
+    };
+    for (index, to, protocol, mx, implicit, mode) in [
+        (1, "smtps://mail.example.net:465", HopProtocol::Smtp, false, true, HopTlsMode::Verified),
+        (2, "smtps://mail.example.net:4465", HopProtocol::Smtp, false, true, HopTlsMode::Required),
+        (3, "smtp://mail.example.net:25", HopProtocol::Smtp, true, false, HopTlsMode::Opportunistic),
+        (4, "smtp://{domain}:2525", HopProtocol::Smtp, false, false, HopTlsMode::Opportunistic),
+        (5, "lmtp://127.0.0.1:24", HopProtocol::Lmtp, false, false, HopTlsMode::Off),
+        (6, "lmtp://lmtp.example.net:24", HopProtocol::Lmtp, false, false, HopTlsMode::Opportunistic),
+        (7, "lmtp:/etc/pillarbox/run/lmtp.sock", HopProtocol::Lmtp, false, false, HopTlsMode::Off),
+        (11, "smtp://127.0.0.1:2525", HopProtocol::Smtp, false, false, HopTlsMode::Opportunistic),
+        (12, "smtp://{domain}:25", HopProtocol::Smtp, true, false, HopTlsMode::Opportunistic),
+    ] {
+        assert_eq!(short(index), (to.to_owned(), protocol, mx, implicit, mode));
+    }
+    assert_eq!(*relay(12), RelayTarget { mx: true, ..RelayTarget::new(HopProtocol::Smtp, relay(12).hops[0].clone()) });
+
+    let Target::Webhook(webhook) = &config.routes[8].to else { panic!("a webhook") };
+    let expected = WebhookTarget {
+        scheme: Scheme::Https,
+        host: Host::Name("hook.example.net".to_owned()),
+        port: 443,
+        path: "/mail?kind=new".to_owned(),
+        token_file: Some(file("hook.token")),
+        concurrency: 2,
+        timeout: 5 * second,
+    };
+    assert_eq!(**webhook, expected);
+    assert_eq!(config.routes[9].to.to_string(), "http://127.0.0.1:8080/");
+    let Target::Nats(nats) = &config.routes[10].to else { panic!("a subject") };
+    let expected = NatsServers {
+        hosts: [("nats1.example.net", 4222), ("nats2.example.net", 5222)]
+            .map(|(host, port)| (Host::parse(host).unwrap(), port))
+            .to_vec(),
+        tls: true,
+        authorities: Some(file("ca.pem")),
+        credentials: Some(file("mail.creds")),
+        token_file: None,
+    };
+    assert_eq!((&nats.servers, &*nats.subject), (&expected, "mail.{domain}.{listener}"));
+    assert_eq!(nats.timeout, 2 * second);
+}
+
+/// Each key that is written must hold; each that is left out holds for everything.
+#[test]
+fn a_route_takes_what_all_its_keys_name() {
+    let config = Config::parse(source(&repository("tests/configurations/good/routes.toml"))).unwrap();
+    let context = |pathway: &'static str| {
+        move |name: &str| match name {
+            "pathway" => Some(pathway),
+            "x_y" => Some(""),
+            _ => None,
+        }
+    };
+    for (local, domain, listener, pathway, taken) in [
+        ("bob", "example.org", "edge", "inside", true),
+        ("Bob", "EXAMPLE.ORG", "edge", "in", true),
+        ("ann", "a.example.org", "edge", "inside", true),
+        ("ann", "example.org", "edge", "inside", false),
+        ("ann", "b.example.org", "edge", "inside", false),
+        ("bob", "example.org", "inside", "inside", false),
+        ("bob", "example.org", "edge", "outside", false),
+    ] {
+        let route = &config.routes[0];
+        let said = format!("{local}@{domain} at {listener}, {pathway}");
+        assert_eq!(route.takes((local, domain), listener, context(pathway)), taken, "{said}");
+        assert!(!route.takes((local, domain), listener, |_| None), "{said} without a context");
+    }
+    assert!(config.routes[12].takes(("ann", "[192.0.2.1]"), "", |_| None));
+}
+
+/// What is left out of the schedule gives way to what is written.
+#[test]
+fn a_part_of_the_schedule_is_enough() {
+    for (written, expected) in [
+        ("first = \"2h\"", ["2h", "2h", "4h", "5d"]),
+        ("longest = \"1m\"", ["1m", "1m", "4h", "5d"]),
+        ("expire = \"1h\"", ["5m", "1h", "0", "1h"]),
+        ("warn = \"1m\"", ["5m", "1h", "1m", "5d"]),
+    ] {
+        let server = "[server]\nhostname = \"mx.example.org\"\nstate-dir = \"state\"\n";
+        let text = format!("{server}[listener.a]\naddress = [\"127.0.0.1:0\"]\n[delivery.retry]\n{written}\n");
+        let Retry { first, longest, warn, expire } = parse(&text).unwrap().delivery.retry;
+        assert_eq!([first, longest, warn, expire].map(value::show_duration), expected, "{written}");
+    }
 }
 
 #[test]

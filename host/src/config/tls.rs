@@ -191,7 +191,7 @@ const TLS_CLIENTS: [(&str, TlsClients); 3] =
     [("off", TlsClients::Off), ("optional", TlsClients::Optional), ("required", TlsClients::Required)];
 
 impl Certificate {
-    fn read(value: Value<'_>) -> Option<Certificate> {
+    pub(super) fn read(value: Value<'_>) -> Option<Certificate> {
         let mut table = value.table()?;
         let chain = table.require("chain", "\"tls/cert.pem\"").and_then(Value::path);
         let key = table.require("key", "\"tls/key.pem\"").and_then(Value::path);

@@ -126,10 +126,11 @@ impl Routes {
     /// Where this recipient's mail goes, or `None` if no route takes it.
     pub(super) fn destination(&self, recipient: &RecipientName<'_>) -> Option<Destination> {
         let mut ways = self.0.iter();
-        let way = ways.find(|way| way.route.matches(recipient.domain)).or_else(|| {
-            let fallback = self.0.iter().find(|way| matches!(way.route.to, Target::Maildir(_)));
-            fallback.filter(|_| recipient.bare_postmaster)
-        })?;
+        let way =
+            ways.find(|way| way.route.takes((recipient.local, recipient.domain), "", |_| None)).or_else(|| {
+                let fallback = self.0.iter().find(|way| matches!(way.route.to, Target::Maildir(_)));
+                fallback.filter(|_| recipient.bare_postmaster)
+            })?;
         Some(match (&way.route.to, &way.carrier) {
             (Target::Maildir(path), _) => Destination::Mailbox {
                 mailbox: Mailbox::new(path.template(), recipient.local, recipient.domain),

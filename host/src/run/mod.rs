@@ -6,6 +6,7 @@
 mod prepare;
 mod quarantine;
 mod rollback;
+mod router;
 mod status;
 mod tables;
 mod users;
@@ -21,13 +22,13 @@ use crate::extension::{Helper, Row, Runtime, Services};
 use crate::kv::{self, Kv};
 use crate::listener::{Accepted, Doors, Serve};
 use crate::observe::{self, Counters, Logging};
-use crate::session::generation::{Generation, Judgement, Post, RecipientName, Routing};
-use crate::session::policy::Asking;
+use crate::session::generation::{Generation, Post};
 use crate::session::{self, Arrival, Service};
-use crate::spool::{self, Draft, Envelope, Outcome, Spool};
+use crate::spool::{self, Spool};
 use crate::tls;
 use arc_swap::ArcSwap;
 use rollback::{Served, take_over};
+use router::Router;
 use status::{changes, log_granted};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -376,36 +377,5 @@ impl Serve for Sessions {
     fn serve(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let Accepted { stream, peer, local, via, listener, stop } = accepted;
         Box::pin(session::serve(Arrival { stream, peer, local, via, listener, stop }, self.0.clone()))
-    }
-}
-
-/// Lets sessions ask delivery, which they do not know.
-struct Router(Arc<Routes>);
-
-impl Routing for Router {
-    fn hands_over(&self) -> bool {
-        self.0.hands_over()
-    }
-
-    fn hand_over<'a>(&'a self, envelope: &'a Envelope, draft: &'a Draft) -> Asking<'a, Vec<(usize, Outcome)>> {
-        Box::pin(self.0.hand_over(envelope, draft))
-    }
-
-    fn judge<'a>(&'a self, recipient: &'a RecipientName) -> Asking<'a, Judgement> {
-        Box::pin(async move {
-            let name = delivery::RecipientName {
-                local: &recipient.local,
-                domain: &recipient.domain,
-                postmaster: recipient.postmaster,
-                bare_postmaster: recipient.bare_postmaster,
-            };
-            match self.0.judge(&name).await {
-                delivery::Judgement::Deliver => Judgement::Deliver,
-                delivery::Judgement::Discard => Judgement::Discard,
-                delivery::Judgement::UnknownMailbox => Judgement::UnknownMailbox,
-                delivery::Judgement::NoRoute => Judgement::NoRoute,
-                delivery::Judgement::Unavailable(error) => Judgement::Unavailable(error),
-            }
-        })
     }
 }

@@ -4,6 +4,7 @@
 //! in the clear, a change of client takes what followed from the old one (docs/architecture.md, rules 5 and 6). The context informs; the
 //! host decides nothing by it.
 
+pub use crate::config::like as matches;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -166,20 +167,6 @@ pub fn is_name(name: &str) -> bool {
 pub fn covers_writing(pattern: &str, name: &str) -> bool {
     matches(pattern, name)
         && RESERVED.iter().filter(|family| matches(family, name)).all(|family| spells(pattern, family))
-}
-
-/// Whether a pattern with any number of `*` matches a name.
-pub fn matches(pattern: &str, name: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut rest) = name.strip_prefix(head) else { return false };
-    let mut parts: Vec<&str> = tail.split('*').collect();
-    // The part behind the last star is matched at the end; those between, each at its first place.
-    let last = parts.pop().unwrap_or_default();
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = rest.get(at + part.len()..).unwrap_or_default();
-    }
-    rest.ends_with(last)
 }
 
 /// The names the host keeps, and those by which Momentum switches its own checks off.

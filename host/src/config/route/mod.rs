@@ -1,22 +1,30 @@
 //! `[[route]]`: where a message goes, by recipient, listener and context.
 
 mod elsewhere;
+mod hop_tls;
+mod keys;
+mod matching;
 mod relay;
+mod to;
 
 pub use elsewhere::{NatsServers, NatsTarget, WebhookTarget};
+pub use matching::like;
 pub use relay::{Hop, HopHost, HopProtocol, HopTimeouts, HopTls, HopTlsMode, Login, PassOn, RelayTarget};
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use toml::de::DeValue;
 
 use super::reader::Value;
-use super::value::{check_placeholders, parse_domain_pattern};
-use super::words::nearest;
-use super::{DomainPattern, Place, Problem, RecipientPattern};
+use super::value::{check_placeholders, is_context_name, parse_domain_pattern, parse_recipient_pattern};
+use super::words::suggest;
+use super::{DomainPattern, Host, Place, Problem, RecipientPattern};
+use keys::Keys;
+use to::To;
 
 /// One `[[route]]`.
 #[derive(Clone, Debug)]
@@ -36,13 +44,6 @@ pub struct Route {
     pub to: Target,
     /// Whether a mailbox that is not there is made. Without it such a recipient is refused, 550 5.1.1.
     pub create: bool,
-}
-
-impl Route {
-    /// Whether it takes recipients of `domain`.
-    pub fn matches(&self, domain: &str) -> bool {
-        self.domains.is_empty() || self.domains.iter().any(|pattern| pattern.matches(domain))
-    }
 }
 
 /// Where a message goes.
@@ -92,74 +93,138 @@ impl MaildirPath {
 
 const PLACEHOLDERS: [&str; 2] = ["domain", "local"];
 
+/// What is listened on, as routes name it and could lead back to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doors<'a> {
+    /// The names of all listeners.
+    pub(super) names: &'a [String],
+    /// Their addresses, each with the listener's name.
+    pub(super) addresses: &'a [(SocketAddr, &'a str)],
+}
+
 /// The list under `[[route]]`, in order.
-pub(super) fn read_routes(value: Value<'_>) -> Vec<Route> {
-    let routes = value.each(Route::read).unwrap_or_default();
-    let mut all = routes.iter().skip_while(|route| !route.domains.is_empty());
-    if let (Some(_), Some(idle)) = (all.next(), all.next()) {
-        let message = "this route is never reached: one before it takes every domain";
-        value.note(Problem::at(idle.place, message).help("the first route that matches wins"));
+pub(super) fn read_routes(value: Value<'_>, doors: Doors<'_>) -> Vec<Route> {
+    let routes = value.each(|item| Route::read(item, doors)).unwrap_or_default();
+    matching::check_order(value, &routes);
+    for route in &routes {
+        check_circle(value, route, doors);
     }
     routes
 }
 
 impl Route {
-    fn read(value: Value<'_>) -> Option<Route> {
+    fn read(value: Value<'_>, doors: Doors<'_>) -> Option<Route> {
         let mut table = value.table()?;
-        let domains = table.take("domains");
-        let patterns = domains.map_or(Some(Vec::new()), |value| value.each(|item| item.parsed(parse_domain_pattern)));
-        if let Some(value) = domains
-            && matches!(value.raw, DeValue::Array(items) if items.is_empty())
-        {
-            let help = "name a domain, or leave `domains` out for every domain";
-            value.note(Problem::at(value.place, "a route for no domain is never taken").help(help));
-        }
+        let domains = read_some(table.take("domains"), "domain", |item| item.parsed(parse_domain_pattern));
+        let addresses = read_some(table.take("addresses"), "address", |item| item.parsed(parse_recipient_pattern));
+        let listeners = read_some(table.take("listeners"), "listener", |item| listener_name(item, doors.names));
+        let context = table.take("context").map_or(Some(BTreeMap::new()), read_context);
         let to = table.require("to", "\"maildir:/var/mail/{domain}/{local}\"");
-        let target = to.and_then(Target::read);
-        let create = table.take("create");
-        if let (Some(create), Some(Target::Discard)) = (create, &target) {
-            create.note(Problem::at(create.key, "`discard:` has no mailboxes to create").help("leave `create` out"));
-        }
-        let create = create.map_or(Some(false), Value::boolean);
+        let mut keys = Keys::of(&mut table);
         table.finish();
+        let target = to.and_then(To::read);
+        let scheme = target.as_ref().map(To::scheme);
+        // Whether it is a truth value is said whatever it is for.
+        let create = keys.take("create");
+        let creates = create.map_or(Some(false), Value::boolean);
+        if let (Some(create), Some(scheme)) = (create, scheme.filter(|scheme| *scheme != "maildir:")) {
+            let message = format!("`{scheme}` has no mailboxes to create");
+            create.note(Problem::at(create.key, message).help("leave `create` out"));
+        }
+        let target = target.and_then(|target| Target::of(target, &mut keys));
+        if let Some(scheme) = scheme {
+            keys.finish(scheme);
+        }
         Some(Route {
             place: to?.place,
-            domains: patterns?,
-            addresses: Vec::new(),
-            listeners: Vec::new(),
-            context: BTreeMap::new(),
+            domains: domains?,
+            addresses: addresses?,
+            listeners: listeners?,
+            context: context?,
             to: target?,
-            create: create?,
+            create: creates?,
         })
     }
 }
 
-impl Target {
-    fn read(value: Value<'_>) -> Option<Target> {
-        let text = value.text()?;
-        match text.split_once(':') {
-            Some(("maildir", path)) => MaildirPath::read(value, path).map(Target::Maildir),
-            Some(("discard", "")) => Some(Target::Discard),
-            Some(("discard", _)) => {
-                value.note(Problem::at(value.place, "`discard:` takes nothing behind its colon"));
-                None
-            }
-            Some((scheme @ ("smtp" | "lmtp" | "http" | "https"), _)) => {
-                let message = format!("`{scheme}:` is not available in this version");
-                value.note(Problem::at(value.place, message).help("there are `maildir:PATH` and `discard:`"));
-                None
-            }
-            other => {
-                let scheme = other.map_or(text, |(scheme, _)| scheme);
-                let help = match nearest(scheme, ["maildir", "discard"]) {
-                    Some(near) => format!("did you mean `{near}:`?"),
-                    None if text.starts_with(['/', '.']) => format!("did you mean `maildir:{text}`?"),
-                    None => "there are `maildir:PATH` and `discard:`".to_owned(),
-                };
-                value.note(Problem::at(value.place, format!("`{text}` is no target of a route")).help(help));
-                None
-            }
+/// What a route takes, of one kind; nothing where the key was left out.
+fn read_some<'a, T>(value: Option<Value<'a>>, what: &str, read: impl Fn(Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+    let Some(value) = value else { return Some(Vec::new()) };
+    if matches!(value.raw, DeValue::Array(items) if items.is_empty()) {
+        let article = if what.starts_with('a') { "an" } else { "a" };
+        let help = format!("name {article} {what}, or leave `{}` out for every {what}", value.name);
+        value.note(Problem::at(value.place, format!("a route for no {what} is never taken")).help(help));
+    }
+    value.each(read)
+}
+
+fn listener_name(item: Value<'_>, names: &[String]) -> Option<String> {
+    let name = item.text()?;
+    if names.iter().any(|known| known == name) {
+        return Some(name.to_owned());
+    }
+    let names = names.iter().map(String::as_str).collect::<Vec<_>>();
+    let help = suggest(name, &names, "there are");
+    item.note(Problem::at(item.place, format!("there is no listener `{name}`")).help(help));
+    None
+}
+
+fn read_context(value: Value<'_>) -> Option<BTreeMap<String, String>> {
+    let mut wanted = BTreeMap::new();
+    for value in value.table()?.entries() {
+        if !is_context_name(value.name) {
+            let help = "write 1 to 64 letters, digits, `_`, `.`, `-`, the first a letter, a digit or `_`";
+            let message = format!("`{}` cannot be a name in the context", value.name);
+            value.note(Problem::at(value.key, message).help(help));
         }
+        if let Some(pattern) = value.text() {
+            wanted.insert(value.name.to_owned(), pattern.to_owned());
+        }
+    }
+    Some(wanted)
+}
+
+/// Mail that a route brings back to where it came from would be taken by that route again.
+fn check_circle(value: Value<'_>, route: &Route, doors: Doors<'_>) {
+    let Target::Relay(relay) = &route.to else { return };
+    // Who looks at the context may have seen to it.
+    if !route.context.is_empty() || relay.mx {
+        return;
+    }
+    let leads_to = |hop: &Hop| {
+        let Hop::Tcp { host: HopHost::Host(host), port } = hop else { return None };
+        let is = |bound: &SocketAddr| {
+            let same = match host {
+                Host::Address(address) if bound.ip().is_unspecified() => {
+                    address.is_loopback() && address.is_ipv4() == bound.is_ipv4()
+                }
+                Host::Address(address) => address.to_canonical() == bound.ip(),
+                Host::Name(name) => name == "localhost" && (bound.ip().is_unspecified() || bound.ip().is_loopback()),
+            };
+            same && bound.port() == *port
+        };
+        let (_, name) = doors.addresses.iter().find(|(bound, _)| is(bound))?;
+        (route.listeners.is_empty() || route.listeners.iter().any(|taken| taken == name)).then_some(*name)
+    };
+    if let Some(name) = relay.hops.iter().find_map(leads_to) {
+        let message = format!("this leads to the listener `{name}` of this very server, and from there here again");
+        let help = "name another server, or in `listeners` only those whose mail goes there";
+        value.note(Problem::at(route.place, message).help(help));
+    }
+}
+
+impl Target {
+    /// The target with its own keys.
+    fn of(to: To, keys: &mut Keys<'_>) -> Option<Target> {
+        Some(match to {
+            To::Maildir(path) => Target::Maildir(path),
+            To::Discard => Target::Discard,
+            To::Servers(servers) => Target::Relay(Arc::new(RelayTarget::read(servers, keys)?)),
+            To::Url { scheme, host, port, path } => {
+                Target::Webhook(Arc::new(WebhookTarget::read((scheme, host, port, path), keys)?))
+            }
+            To::Subject { hosts, subject } => Target::Nats(Arc::new(NatsTarget::read(hosts, subject, keys)?)),
+        })
     }
 }
 

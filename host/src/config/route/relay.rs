@@ -7,7 +7,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::{Certificate, Host};
+use super::super::reader::Value;
+use super::super::value::{Mistake, parse_hostname};
+use super::super::{Certificate, Host, Problem};
+use super::keys::Keys;
+use super::to::Servers;
 
 /// Servers that take mail over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +173,104 @@ impl RelayTarget {
             idle: Duration::from_secs(10),
             timeouts: HopTimeouts::default(),
         }
+    }
+}
+
+impl RelayTarget {
+    /// The keys of a route to these servers.
+    pub(super) fn read(servers: Servers, keys: &mut Keys<'_>) -> Option<RelayTarget> {
+        let tls = HopTls::read(keys.take("tls"), &servers);
+        let mx = read_mx(keys.take("mx"), &servers);
+        let mode = tls.as_ref().map_or(HopTlsMode::Verified, |tls| tls.mode);
+        let login = keys.take("login").map(|value| Login::read(value, &servers, mode));
+        let source = keys.take("source").and_then(|value| read_source(value, &servers)).unwrap_or_default();
+        let hello = keys.take("hello").and_then(|value| value.parsed(parse_hostname));
+        let pass_on = |value: Option<Value<'_>>| value.and_then(|value| value.choice(&PASS_ON)).unwrap_or_default();
+        let xclient = pass_on(keys.take("xclient"));
+        let xforward = pass_on(keys.take("xforward"));
+        let concurrency = keys.take("concurrency").and_then(|value| value.count(1..=10_000));
+        let messages = keys.take("messages").and_then(|value| value.count(1..=1_000_000));
+        let idle = keys.take("idle").and_then(|value| value.duration(Duration::ZERO..=Duration::from_secs(60 * 60)));
+        let timeouts = keys.take("timeout").map(HopTimeouts::read);
+        let Servers { protocol, hops, .. } = servers;
+        let default = RelayTarget::new(protocol, hops.first()?.clone());
+        Some(RelayTarget {
+            hops,
+            mx,
+            tls: tls?,
+            login: login.flatten(),
+            source,
+            hello,
+            xclient,
+            xforward,
+            concurrency: concurrency.unwrap_or(default.concurrency),
+            messages: messages.unwrap_or(default.messages),
+            idle: idle.unwrap_or(default.idle),
+            timeouts: timeouts.flatten().unwrap_or_default(),
+            ..default
+        })
+    }
+}
+
+/// The servers of a recipient's domain are its exchangers, unless it says otherwise; a named host is itself.
+fn read_mx(value: Option<Value<'_>>, servers: &Servers) -> bool {
+    let Some(value) = value else { return servers.by_domain() };
+    let chosen = value.boolean().unwrap_or_default();
+    let address =
+        |hop: &Hop| !matches!(hop, Hop::Tcp { host: HopHost::Host(Host::Name(_)) | HopHost::RecipientDomain, .. });
+    let problem = if chosen && (servers.protocol == HopProtocol::Lmtp || servers.implicit) {
+        Problem::at(value.key, "exchangers take mail by SMTP").help("write `smtp://`, or leave `mx` out")
+    } else if chosen && servers.hops.iter().any(address) {
+        Problem::at(value.key, "an address has no mail exchangers").help("name the domain in `to`, or leave `mx` out")
+    } else {
+        return chosen;
+    };
+    value.note(problem);
+    chosen
+}
+
+fn read_source(value: Value<'_>, servers: &Servers) -> Option<Vec<IpAddr>> {
+    let source = value.each(|item| Some((item, item.parsed(parse_source)?)))?;
+    for (index, (item, address)) in source.iter().enumerate() {
+        if source.iter().take(index).any(|(_, other)| other.is_ipv4() == address.is_ipv4()) {
+            let message = "connections come from one address of a family";
+            item.note(Problem::at(item.place, message).help("name one IPv4 address, one IPv6 address or both"));
+        }
+    }
+    if !source.is_empty() && servers.hops.iter().all(|hop| matches!(hop, Hop::Unix(_))) {
+        let message = "a connection to a socket of this machine comes from no address";
+        value.note(Problem::at(value.key, message).help("leave `source` out"));
+    }
+    Some(source.into_iter().map(|(_, address)| address).collect())
+}
+
+fn parse_source(text: &str) -> Result<IpAddr, Mistake> {
+    let address = text.parse::<IpAddr>().map(|address| address.to_canonical());
+    address.ok().filter(|address| !address.is_unspecified() && !address.is_multicast()).ok_or_else(|| {
+        Mistake::new(format!("`{text}` is no address to connect from"))
+            .help("write one of this machine's own, as in \"192.0.2.1\"")
+    })
+}
+
+const PASS_ON: [(&str, PassOn); 3] =
+    [("no", PassOn::No), ("ifavailable", PassOn::IfAvailable), ("required", PassOn::Required)];
+
+impl HopTimeouts {
+    fn read(value: Value<'_>) -> Option<HopTimeouts> {
+        let default = HopTimeouts::default();
+        let mut table = value.table()?;
+        let mut read = |key, default| {
+            let range = Duration::from_millis(1)..=Duration::from_secs(60 * 60);
+            table.take(key).and_then(|value| value.duration(range)).unwrap_or(default)
+        };
+        let read = HopTimeouts {
+            connect: read("connect", default.connect),
+            command: read("command", default.command),
+            data: read("data", default.data),
+            end_of_data: read("end-of-data", default.end_of_data),
+        };
+        table.finish();
+        Some(read)
     }
 }
 

@@ -31,7 +31,7 @@ enum Source {
 }
 
 /// Programs first: npm and pip are among them.
-const CLIENTS: [Client; 12] = [
+const CLIENTS: [Client; 14] = [
     Client { name: "timeout", source: Source::Debian(&["coreutils"]) },
     Client { name: "python3", source: Source::Debian(&["python3", "python3-pip"]) },
     Client { name: "openssl", source: Source::Debian(&["openssl"]) },
@@ -43,6 +43,9 @@ const CLIENTS: [Client; 12] = [
     Client { name: "npm", source: Source::Debian(&["npm"]) },
     Client { name: "postfix", source: Source::Unpacked { file: "usr/lib/postfix/sbin/master" } },
     Client { name: "haproxy", source: Source::Unpacked { file: "usr/sbin/haproxy" } },
+    // What the server is connected to, and not what connects to it. Redis's server is this program by another name.
+    Client { name: "nats-server", source: Source::Unpacked { file: "usr/sbin/nats-server" } },
+    Client { name: "redis-check-rdb", source: Source::Debian(&["redis-tools"]) },
     Client { name: "nodemailer", source: Source::Npm { version: "10.6.0" } },
     Client { name: "aiosmtplib", source: Source::PyPi { version: "5.1.3" } },
 ];

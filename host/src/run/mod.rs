@@ -8,6 +8,7 @@ mod quarantine;
 mod rollback;
 mod router;
 mod status;
+mod store;
 mod tables;
 mod users;
 
@@ -19,7 +20,6 @@ use crate::config::{self, Config, LogFormat};
 use crate::control::{BoxFuture, Control, ControlError, Operator, Order, ReloadStatus, Response, SOCKET, Status};
 use crate::delivery::{self, Routes};
 use crate::extension::{Helper, Row, Runtime, Services};
-use crate::kv::{self, Kv};
 use crate::listener::{Accepted, Doors, Serve};
 use crate::observe::{self, Counters, Logging};
 use crate::session::generation::{Generation, Post};
@@ -160,8 +160,7 @@ impl Server {
         );
         let runtime = Runtime::helped(config.server.instances, counters.clone(), helper)
             .map_err(|error| StartError::System("room for extensions", error.into_boxed_dyn_error()))?;
-        let kv = Kv::open(&config.server.state_dir, kv::system_clock());
-        let kv = kv.map_err(|error| StartError::System("thread for the kv store", error.into()))?;
+        let kv = store::start(&config)?;
         let services = Services { kv: Some(kv.clone()), ..Services::default() };
         let prepared = Arc::new(prepare(&choice, &runtime, &services).await?);
         let spool = Spool::open(&prepared.config.server.state_dir)?;
@@ -264,6 +263,9 @@ impl Server {
         }
         if prepared.config.server.instances != old.config.server.instances {
             return Err(Refused::Restart("server.instances"));
+        }
+        if store::is_other(&prepared.config, &old.config) {
+            return Err(Refused::Restart("kv"));
         }
         take_over(&old.tls, &prepared.tls)?;
         let changes = changes(old, &prepared);

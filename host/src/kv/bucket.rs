@@ -9,10 +9,9 @@ use super::count::{Counts, count_spaces};
 use super::{Answer, Clock, KvError, OpenError, Operation, count, lives, until, weight};
 use crate::config::KvNats;
 use crate::nats::{Link, NotKept};
-use crate::observe::chain;
 use async_nats::HeaderMap;
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, StorageType};
-use async_nats::jetstream::{ErrorCode, kv};
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, StorageType};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -161,7 +160,7 @@ impl Bucket {
             match kept {
                 Ok(()) => return Ok(answer),
                 Err(NotKept::Outdated) => {}
-                Err(error) => return Err(Trouble::Server(chain(&error))),
+                Err(error) => return Err(Trouble::Server(error.to_string())),
             }
         }
         Err(Trouble::Caller(KvError::Busy))
@@ -175,9 +174,9 @@ impl Bucket {
         }
         let connection = self.0.link.connection().await.map_err(unreachable)?;
         let stream =
-            connection.get_stream_no_info(self.stream()).await.map_err(|error| Trouble::Server(chain(&error)))?;
+            connection.get_stream_no_info(self.stream()).await.map_err(|error| Trouble::Server(error.to_string()))?;
         // Nothing is left of it, not even the word that it is gone.
-        stream.purge().filter(self.subject(key)).await.map_err(|error| Trouble::Server(chain(&error)))?;
+        stream.purge().filter(self.subject(key)).await.map_err(|error| Trouble::Server(error.to_string()))?;
         let before = entry.value.map_or(0, |value| weight(key, value.len()));
         self.0.counts.lock().await.account(key, before, 0);
         Ok(())
@@ -197,7 +196,7 @@ impl Bucket {
     async fn entry(&self, key: &str) -> Result<Entry, Trouble> {
         let connection = self.0.link.connection().await.map_err(unreachable)?;
         let stream =
-            connection.get_stream_no_info(self.stream()).await.map_err(|error| Trouble::Server(chain(&error)))?;
+            connection.get_stream_no_info(self.stream()).await.map_err(|error| Trouble::Server(error.to_string()))?;
         match stream.get_last_raw_message_by_subject(&self.subject(key)).await {
             Ok(message) => {
                 let there = message.headers.get(OPERATION).is_none();
@@ -213,7 +212,7 @@ impl Bucket {
                 LastRawMessageErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                     self.make().await.map(|()| Entry::default())
                 }
-                _ => Err(Trouble::Server(chain(&error))),
+                _ => Err(Trouble::Server(error.to_string())),
             },
         }
     }
@@ -225,22 +224,29 @@ impl Bucket {
     /// Makes the bucket, which is not there.
     async fn make(&self) -> Result<(), Trouble> {
         let connection = self.0.link.connection().await.map_err(unreachable)?;
-        let config = kv::Config {
-            bucket: self.0.bucket.clone(),
-            description: "values of Pillarbox".to_owned(),
-            history: 1,
+        // As NATS clients make a bucket; the library's own way asks what servers of version 2.9 do not know yet.
+        let config = Config {
+            name: self.stream(),
+            description: Some("values of Pillarbox".to_owned()),
+            subjects: vec![format!("{}>", self.subject(""))],
+            max_messages_per_subject: 1,
+            discard: DiscardPolicy::New,
             storage: StorageType::File,
-            ..kv::Config::default()
+            num_replicas: 1,
+            allow_rollup: true,
+            deny_delete: true,
+            allow_direct: true,
+            ..Config::default()
         };
-        match connection.create_key_value(config).await {
+        match connection.create_stream(config).await {
             Ok(_) => {
                 tracing::info!(bucket = &*self.0.bucket, server = %self.0.link, "bucket made");
                 Ok(())
             }
             // Another host was faster.
-            Err(error) => match connection.get_key_value(&self.0.bucket).await {
+            Err(error) => match connection.get_stream(self.stream()).await {
                 Ok(_) => Ok(()),
-                Err(_) => Err(Trouble::Server(chain(&error))),
+                Err(_) => Err(Trouble::Server(error.to_string())),
             },
         }
     }
@@ -266,7 +272,7 @@ impl Bucket {
             });
             counts = match counted.await {
                 Ok(counted) => counted.map_err(Trouble::Server)?,
-                Err(error) => return Err(Trouble::Server(chain(&error))),
+                Err(error) => return Err(Trouble::Server(error.to_string())),
             };
         } else if age >= FRESH {
             self.count_again(counts.spaces());
@@ -334,5 +340,5 @@ pub(super) fn key(subject: &str) -> Option<String> {
 }
 
 fn unreachable(error: NotKept) -> Trouble {
-    Trouble::Server(chain(&error))
+    Trouble::Server(error.to_string())
 }

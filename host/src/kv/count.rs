@@ -4,12 +4,13 @@
 use super::bucket::{OPERATION, UNTIL, key};
 use super::{lives, weight};
 use crate::nats::Link;
-use crate::observe::chain;
 use async_nats::Request;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::message::Message;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -67,8 +68,8 @@ pub(super) async fn count_spaces(
     spaces: Vec<String>,
     now: u64,
 ) -> Result<BTreeMap<String, u64>, String> {
-    let connection = link.connection().await.map_err(|error| chain(&error))?;
-    let handle = connection.get_stream_no_info(stream).await.map_err(|error| chain(&error))?;
+    let connection = link.connection().await.map_err(|error| error.to_string())?;
+    let handle = connection.get_stream_no_info(stream).await.map_err(|error| error.to_string())?;
     let consumer = handle
         .create_consumer(pull::Config {
             deliver_policy: DeliverPolicy::LastPerSubject,
@@ -79,14 +80,17 @@ pub(super) async fn count_spaces(
             ..pull::Config::default()
         })
         .await
-        .map_err(|error| chain(&error))?;
+        .map_err(|error| error.to_string())?;
     let name = consumer.cached_info().name.clone();
+    // No more are asked for than there are: who asks for what is not there waits for it.
+    let left = Arc::new(AtomicU64::new(consumer.cached_info().num_pending));
     let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
     let mut workers = JoinSet::new();
     for _ in 0..TOGETHER {
         let way = Walk {
             connection: connection.clone(),
             next: next.clone(),
+            left: left.clone(),
             stream: stream.to_owned(),
             prefix: prefix.to_owned(),
             now,
@@ -96,7 +100,7 @@ pub(super) async fn count_spaces(
     let mut sums = spaces.into_iter().map(|space| (space, 0)).collect::<BTreeMap<String, u64>>();
     let mut result = Ok(());
     while let Some(ended) = workers.join_next().await {
-        match ended.map_err(|error| chain(&error)).and_then(|counted| counted) {
+        match ended.map_err(|error| error.to_string()).and_then(|counted| counted) {
             Ok(counted) => {
                 for (space, octets) in counted {
                     let sum = sums.entry(space).or_default();
@@ -114,6 +118,8 @@ pub(super) async fn count_spaces(
 struct Walk {
     connection: Context,
     next: String,
+    /// Keys that nobody has asked for yet.
+    left: Arc<AtomicU64>,
     stream: String,
     prefix: String,
     now: u64,
@@ -124,22 +130,23 @@ impl Walk {
         let client = self.connection.client();
         let mut counts = Counts::default();
         spaces.iter().for_each(|space| counts.learn(space));
-        loop {
+        while self.left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
             // An inbox of its own: what comes bears the subject it was published with.
             let request = Request::new()
-                .payload(r#"{"batch":1,"no_wait":true}"#.into())
+                .payload(r#"{"batch":1,"expires":1000000000}"#.into())
                 .inbox(client.new_inbox())
                 .timeout(Some(PATIENCE));
-            let message = client.send_request(self.next.clone(), request).await.map_err(|error| chain(&error))?;
+            let message = client.send_request(self.next.clone(), request).await.map_err(|error| error.to_string())?;
             if let Some(status) = message.status {
-                // 404: there are no more.
+                // 408: there are fewer than there were, because some were replaced or taken away.
                 return match status.as_u16() {
-                    404 => Ok(counts.into_sums()),
+                    404 | 408 => Ok(counts.spaces),
                     _ => Err(format!("the server says {status}: {}", message.description.unwrap_or_default())),
                 };
             }
             self.take(message, &mut counts).await?;
         }
+        Ok(counts.spaces)
     }
 
     async fn take(&self, message: async_nats::Message, counts: &mut Counts) -> Result<(), String> {
@@ -155,15 +162,9 @@ impl Walk {
         let subject = message.subject.to_string();
         let message = Message { message, context: self.connection.clone() };
         let sequence = message.info().map_err(|error| error.to_string())?.stream_sequence;
-        let stream = self.connection.get_stream_no_info(&self.stream).await.map_err(|error| chain(&error))?;
+        let stream = self.connection.get_stream_no_info(&self.stream).await.map_err(|error| error.to_string())?;
         // Not what came in its place meanwhile.
         let purge = stream.purge().filter(subject).sequence(sequence.saturating_add(1));
-        purge.await.map(|_| ()).map_err(|error| chain(&error))
-    }
-}
-
-impl Counts {
-    fn into_sums(self) -> BTreeMap<String, u64> {
-        self.spaces
+        purge.await.map(|_| ()).map_err(|error| error.to_string())
     }
 }

@@ -18,6 +18,8 @@ mod bucket;
 mod count;
 mod file;
 mod redis;
+#[cfg(test)]
+mod server_tests;
 mod shadow;
 mod store;
 #[cfg(test)]

@@ -21,7 +21,6 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::config::NatsServers;
-use crate::observe::chain;
 
 /// How long one server may take to be connected to.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -142,7 +141,7 @@ impl Link {
         let servers = self.to_string();
         let connecting = self.0.options.clone().connect(self.0.servers.clone());
         let connected = match timeout(CONNECT, connecting).await {
-            Ok(connected) => connected.map_err(|error| chain(&error)),
+            Ok(connected) => connected.map_err(|error| error.to_string()),
             Err(_) => Err("no answer in time".to_owned()),
         };
         match connected {
@@ -196,7 +195,7 @@ impl Link {
                 PublishErrorKind::BrokenPipe => NotKept::Unreachable("the connection broke".to_owned()),
                 PublishErrorKind::MaxPayloadExceeded => NotKept::TooLarge(connection.client().max_payload()),
                 PublishErrorKind::MaxAckPending | PublishErrorKind::WrongLastMessageId | PublishErrorKind::Other => {
-                    NotKept::Refused(chain(&error))
+                    NotKept::Refused(error.to_string())
                 }
             })
         });

@@ -1,7 +1,7 @@
 //! What `pillarbox check` and `pillarbox extension inspect` say, for people.
 
 use crate::cli::{CheckArgs, Peer};
-use crate::config::{Config, Explained, Instances, Listener, Place, Provenance, Target};
+use crate::config::{Config, Explained, Instances, Listener, PassOn, Place, Provenance, Route, Target};
 use crate::extension::{Inspection, Row, Runtime, Services};
 use crate::observe::Counters;
 use crate::run::{self, Prepared};
@@ -74,20 +74,51 @@ fn summary(prepared: &Prepared) -> String {
         Some([row.listener.clone(), row.extension.clone(), candidate.trial.clone(), digest, hooks, grants])
     });
     table(&mut text, ["LISTENER", "CANDIDATE FOR", "TRIAL", "DIGEST", "HOOKS", "GRANTED"], candidates);
-    let routes = config.routes.iter().map(|route| {
-        let domains: Vec<String> = route.domains.iter().map(ToString::to_string).collect();
-        let domains = if domains.is_empty() { "every domain".to_owned() } else { domains.join(" ") };
-        let creates = match (&route.to, route.create) {
-            (Target::Discard | Target::Relay(_) | Target::Webhook(_) | Target::Nats(_), _) => "",
-            (Target::Maildir(_), true) => "made when missing",
-            (Target::Maildir(_), false) => "must exist",
-        };
-        [domains, route.to.to_string(), creates.to_owned()]
-    });
-    table(&mut text, ["ROUTE", "TO", "MAILBOXES"], routes);
+    let routes = config.routes.iter().map(|route| [taken(route), route.to.to_string(), route_keys(route)]);
+    table(&mut text, ["ROUTE", "TO", "HOW"], routes);
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
+}
+
+/// The mail a route takes.
+fn taken(route: &Route) -> String {
+    let mut all: Vec<String> = route.domains.iter().map(ToString::to_string).collect();
+    all.extend(route.addresses.iter().map(ToString::to_string));
+    if all.is_empty() {
+        all.push("every domain".to_owned());
+    }
+    all.extend(route.listeners.iter().map(|name| format!("at {name}")));
+    all.extend(route.context.iter().map(|(name, pattern)| format!("{name}={pattern:?}")));
+    all.join(" ")
+}
+
+/// What is to be known of a route beside its target.
+fn route_keys(route: &Route) -> String {
+    match &route.to {
+        Target::Discard => String::new(),
+        Target::Maildir(_) if route.create => "mailboxes made when missing".to_owned(),
+        Target::Maildir(_) => "mailboxes must exist".to_owned(),
+        Target::Relay(relay) => {
+            let mut keys = vec![format!("TLS {}", relay.tls.mode.name())];
+            keys.extend(relay.mx.then(|| "by MX".to_owned()));
+            keys.extend(
+                relay.hops.len().checked_sub(1).filter(|more| *more > 0).map(|more| format!("{more} more hosts")),
+            );
+            keys.extend(relay.login.as_ref().map(|login| format!("as {}", login.user)));
+            keys.extend(relay.source.iter().map(|address| format!("from {address}")));
+            for (verb, pass_on) in [("XCLIENT", relay.xclient), ("XFORWARD", relay.xforward)] {
+                keys.extend((pass_on != PassOn::No).then(|| format!("{verb} {}", pass_on.name())));
+            }
+            keys.push(format!("{} at a time", relay.concurrency));
+            keys.join(", ")
+        }
+        Target::Webhook(webhook) => {
+            let token = if webhook.token_file.is_some() { "with a token, " } else { "" };
+            format!("{token}{} at a time", webhook.concurrency)
+        }
+        Target::Nats(nats) => if nats.servers.tls { "TLS verified" } else { "TLS off" }.to_owned(),
+    }
 }
 
 /// What holds for `peer`, on one listener or on each.

@@ -30,6 +30,7 @@ mod names;
 mod proxy;
 mod reach;
 mod reload;
+mod routes;
 mod scripts;
 mod signals;
 mod spool;

@@ -117,6 +117,13 @@ fn embedded_default_shows_the_defaults() {
     assert_eq!(local.stray_newlines, StrayNewlines::default());
     assert_eq!((local.protocol, local.esmtp, local.client_name), Default::default());
     assert_eq!(shown.dns, Dns::default());
+    assert_eq!(shown.delivery, Delivery::default());
+    let Target::Relay(relay) = &shown.routes[1].to else { panic!("servers") };
+    let RelayTarget { mx, xclient, xforward, concurrency, messages, idle, timeouts, .. } = &**relay;
+    let default = RelayTarget::new(HopProtocol::Smtp, relay.hops[0].clone());
+    assert_eq!((*mx, *xclient, *xforward), (default.mx, default.xclient, default.xforward));
+    assert_eq!((*concurrency, *messages, *idle), (default.concurrency, default.messages, default.idle));
+    assert_eq!(*timeouts, HopTimeouts::default());
     let (tls, off) = (&shown.listeners["submission"].tls, Tls::default());
     assert_eq!((tls.handshake_timeout, tls.handshakes), (off.handshake_timeout, off.handshakes));
     let (auth, none) = (&shown.listeners["submission"].auth, Auth::default());
@@ -198,7 +205,8 @@ fn default_and_documentation_name_every_key() {
             before_value.split(['.', '[', ']', ' ']).any(|word| word == key)
         };
         // Most capabilities, the scopes of one and the parts of a certificate stand in values or in prose.
-        let elsewhere = Capability::named(&key).is_some() || ["connection", "message", "chain", "key"].contains(&&*key);
+        let elsewhere = Capability::named(&key).is_some()
+            || ["connection", "message", "chain", "key", "user", "password-file"].contains(&&*key);
         assert!(elsewhere || shown.lines().any(written), "the embedded default lacks `{key}`");
         let in_backticks = |text: &str| text.split([' ', '.', '=', '[', ']']).any(|word| word == key);
         assert!(documented.split('`').skip(1).step_by(2).any(in_backticks), "docs/configuration.md lacks `{key}`");

@@ -19,6 +19,8 @@ pub(super) struct Mailbox {
     pub(super) path: PathBuf,
     /// The directory above what an address chose, or above the mailbox if an address chose nothing.
     pub(super) root: PathBuf,
+    /// The template it was made from.
+    pub(super) template: String,
 }
 
 impl Mailbox {
@@ -38,7 +40,7 @@ impl Mailbox {
             }
         }
         let root = root.unwrap_or_else(|| path.parent().unwrap_or(&path).to_owned());
-        Mailbox { path, root }
+        Mailbox { path, root, template: template.to_owned() }
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) enum Deferred {
 fn deliver(routes: &Routes, stored: &Stored, index: usize, occasion: Occasion) -> Result<String, Deferred> {
     let envelope = &stored.envelope;
     let recipient = envelope.recipients.get(index).ok_or(Deferred::NoRoute)?;
-    match routes.destination(&name(envelope, recipient)).ok_or(Deferred::NoRoute)? {
+    match routes.destination(&RecipientName::of(envelope, recipient)).ok_or(Deferred::NoRoute)? {
         Destination::Discard => Ok("discard:".to_owned()),
         Destination::Relay(..) | Destination::Webhook(_) | Destination::Nats(_) => Err(Deferred::NoRoute),
         Destination::Mailbox { mailbox, create } => {
@@ -129,16 +129,6 @@ fn deliver(routes: &Routes, stored: &Stored, index: usize, occasion: Occasion) -
     }
 }
 
-fn name<'a>(envelope: &'a Envelope, recipient: &'a Recipient) -> RecipientName<'a> {
-    let own = recipient.domain.is_empty() || recipient.domain.eq_ignore_ascii_case(&envelope.hostname);
-    RecipientName {
-        local: &recipient.local,
-        domain: if own { &envelope.hostname } else { &recipient.domain },
-        postmaster: recipient.postmaster,
-        bare_postmaster: recipient.postmaster && own,
-    }
-}
-
 fn log_delivered(envelope: &Envelope, recipient: &Recipient, to: &str) {
     tracing::info!(
         session = envelope.session.as_str(),
@@ -150,7 +140,7 @@ fn log_delivered(envelope: &Envelope, recipient: &Recipient, to: &str) {
 }
 
 fn log_deferred(envelope: &Envelope, recipient: &Recipient, error: &Deferred) {
-    let error = chain(error);
+    let error = maildir::failure(error).text;
     tracing::warn!(
         session = envelope.session.as_str(),
         id = envelope.id.as_str(),

@@ -16,13 +16,7 @@ impl Routes {
         }
         let mut ways: Vec<(Nats, Vec<usize>)> = Vec::new();
         for (index, recipient) in envelope.recipients.iter().enumerate().filter(|(_, it)| it.refused.is_none()) {
-            let own = recipient.domain.is_empty() || recipient.domain.eq_ignore_ascii_case(&envelope.hostname);
-            let name = RecipientName {
-                local: &recipient.local,
-                domain: if own { &envelope.hostname } else { &recipient.domain },
-                postmaster: recipient.postmaster,
-                bare_postmaster: recipient.postmaster && own,
-            };
+            let name = RecipientName::of(envelope, recipient);
             let Some(Destination::Nats(nats)) = self.destination(&name) else { continue };
             match ways.iter_mut().find(|(other, _)| other.is(&nats)) {
                 Some((_, indices)) => indices.push(index),

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use super::address::Mailbox;
 use super::attempt::Deferred;
 use super::route::exists;
-use crate::spool::Envelope;
+use crate::observe::chain;
+use crate::spool::{Envelope, Failure, Reach};
 
 /// Makes the mailbox if it is not there and `create` says so.
 ///
@@ -53,6 +54,23 @@ fn make_directory(path: &Path, doubtful: bool) -> Result<(), Deferred> {
         Some(parent) if doubtful || !there => sync_directory(parent),
         _ => Ok(()),
     }
+}
+
+/// What went wrong with a mailbox, in the words of a queue. Whatever it is, mail waits: what was accepted had a mailbox, or
+/// a route that makes it, and disks are mended.
+pub(super) fn failure(error: &Deferred) -> Failure {
+    let (status, reach) = match error {
+        // RFC 3463 section 3.3: the mailbox is disabled, is full; section 3.4: the system is full, is not doing well.
+        Deferred::NoMailbox(_) => ("4.2.1", Reach::Recipient),
+        Deferred::Disk { source, .. } => match source.kind() {
+            io::ErrorKind::QuotaExceeded => ("4.2.2", Reach::Recipient),
+            io::ErrorKind::StorageFull => ("4.3.1", Reach::Destination),
+            io::ErrorKind::ReadOnlyFilesystem => ("4.3.0", Reach::Destination),
+            _ => ("4.3.0", Reach::Recipient),
+        },
+        _ => ("4.3.0", Reach::Message),
+    };
+    Failure::local(status, chain(error), reach)
 }
 
 /// The file name of the copy for one recipient: `SECONDS.IDRn.HOST`, the same at every attempt, at most 200 octets.
@@ -240,6 +258,25 @@ mod tests {
                 assert_eq!(String::from_utf8(out).unwrap(), expected, "{content:?} cut at {first} and {second}");
             }
         }
+    }
+
+    #[test]
+    fn a_disk_that_fails_says_whom_it_fails() {
+        for (error, status, reach, words) in [
+            (libc_error(28), "4.3.1", Reach::Destination, "cannot write /m/new: No space left on device (os error 28)"),
+            (libc_error(122), "4.2.2", Reach::Recipient, "cannot write /m/new: Disk quota exceeded (os error 122)"),
+            (libc_error(30), "4.3.0", Reach::Destination, "cannot write /m/new: Read-only file system (os error 30)"),
+            (libc_error(5), "4.3.0", Reach::Recipient, "cannot write /m/new: Input/output error (os error 5)"),
+            (Deferred::NoMailbox("/m".into()), "4.2.1", Reach::Recipient, "there is no mailbox at /m"),
+            (Deferred::Content(io::Error::other("x")), "4.3.0", Reach::Message, "cannot read the message: x"),
+        ] {
+            assert_eq!(failure(&error), Failure::local(status, words, reach));
+        }
+    }
+
+    /// ENOSPC, EDQUOT, EROFS and EIO have these numbers on Linux.
+    fn libc_error(number: i32) -> Deferred {
+        failed("write", Path::new("/m/new"))(io::Error::from_raw_os_error(number))
     }
 
     #[test]

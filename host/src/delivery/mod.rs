@@ -19,7 +19,7 @@ mod terms;
 mod webhook;
 
 pub use order::{Action, Counts, DestinationCounts, OrderError, Page, Selection, Waiting};
-pub use route::{Judgement, RecipientName, Routes};
+pub use route::{Contexts, Judgement, RecipientName, Routes};
 
 use std::collections::HashMap;
 use std::sync::Arc;

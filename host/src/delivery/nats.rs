@@ -53,7 +53,12 @@ impl Nats {
         Ok(Nats { target: target.clone(), link: Link::load(&target.servers)? })
     }
 
-    /// Takes a message of the queue there for some of its recipients, and says what became of each.
+    /// What the route says of it.
+    pub(super) fn target(&self) -> &NatsTarget {
+        &self.target
+    }
+
+    /// Takes a message there for some of its recipients, and says what became of each.
     pub(super) async fn deliver(&self, stored: &Arc<Stored>, recipients: &[usize]) -> Vec<(usize, Outcome)> {
         self.take(&stored.envelope, Content::Stored(stored), recipients).await
     }

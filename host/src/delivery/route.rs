@@ -1,5 +1,6 @@
 //! Which route takes a recipient.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -12,6 +13,7 @@ use crate::config::{Config, Problem, Route, Target};
 use crate::dns::Resolver;
 use crate::observe::chain;
 use crate::relay::Relay;
+use crate::spool::{Envelope, Recipient};
 
 /// The routes of one configuration.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +36,8 @@ enum Carrier {
     Nats(Nats),
 }
 
-/// A recipient, as routes look at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A recipient, as routes look at it, with where its message came from.
+#[derive(Clone, Copy, Debug)]
 pub struct RecipientName<'a> {
     /// The local part, unquoted.
     pub local: &'a str,
@@ -45,6 +47,38 @@ pub struct RecipientName<'a> {
     pub postmaster: bool,
     /// Whether it was said without a domain: `<postmaster>`.
     pub bare_postmaster: bool,
+    /// The listener its message came in at.
+    pub listener: &'a str,
+    /// The context of its message.
+    pub context: &'a dyn Contexts,
+}
+
+/// Names and values of both scopes.
+pub trait Contexts: fmt::Debug + Sync {
+    /// The value of a name in the message context, or else in the connection context.
+    fn value(&self, name: &str) -> Option<&str>;
+}
+
+/// Both are kept with a message as they were when it was accepted.
+impl Contexts for Envelope {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.message.get(name).or_else(|| self.connection.get(name)).map(String::as_str)
+    }
+}
+
+impl<'a> RecipientName<'a> {
+    /// A recipient of a message that was accepted.
+    pub(super) fn of(envelope: &'a Envelope, recipient: &'a Recipient) -> RecipientName<'a> {
+        let own = recipient.domain.is_empty() || recipient.domain.eq_ignore_ascii_case(&envelope.hostname);
+        RecipientName {
+            local: &recipient.local,
+            domain: if own { &envelope.hostname } else { &recipient.domain },
+            postmaster: recipient.postmaster,
+            bare_postmaster: recipient.postmaster && own,
+            listener: &envelope.listener,
+            context: envelope,
+        }
+    }
 }
 
 /// What is to be said of a recipient at RCPT.
@@ -73,7 +107,9 @@ impl Routes {
                 Target::Relay(target) => {
                     Relay::load(target, &hostname, names).map(Carrier::Relay).map_err(|error| chain(&error))
                 }
-                Target::Webhook(target) => Webhook::load(target).map(Carrier::Webhook).map_err(|error| chain(&error)),
+                Target::Webhook(target) => {
+                    Webhook::load(target, &config.http).map(Carrier::Webhook).map_err(|error| chain(&error))
+                }
                 Target::Nats(target) => Nats::load(target).map(Carrier::Nats).map_err(|error| chain(&error)),
             };
             match carrier {
@@ -101,7 +137,8 @@ impl Routes {
     /// `<postmaster>` is taken even if nothing routes the server's own name. Nothing is made here.
     pub async fn judge(&self, recipient: &RecipientName<'_>) -> Judgement {
         match self.destination(recipient) {
-            Some(Destination::Discard) => Judgement::Discard,
+            Some(Destination::Discard) if self.settled(recipient) => Judgement::Discard,
+            Some(Destination::Discard) => Judgement::Deliver,
             Some(Destination::Relay(..) | Destination::Webhook(_) | Destination::Nats(_)) => Judgement::Deliver,
             Some(Destination::Mailbox { create: true, .. }) => Judgement::Deliver,
             Some(Destination::Mailbox { mailbox, create: false }) => {
@@ -123,11 +160,22 @@ impl Routes {
         self.0.iter().any(|way| matches!(way.carrier, Carrier::Nats(_)))
     }
 
+    /// Whether the way of this recipient is the same whatever becomes of the context until its message is accepted.
+    fn settled(&self, recipient: &RecipientName<'_>) -> bool {
+        let name = (recipient.local, recipient.domain);
+        let mut possible = self.0.iter().map(|way| &way.route).filter(|route| route.may_take(name, recipient.listener));
+        possible.next().is_none_or(|first| first.context.is_empty())
+    }
+
     /// Where this recipient's mail goes, or `None` if no route takes it.
     pub(super) fn destination(&self, recipient: &RecipientName<'_>) -> Option<Destination> {
         let mut ways = self.0.iter();
-        let way =
-            ways.find(|way| way.route.takes((recipient.local, recipient.domain), "", |_| None)).or_else(|| {
+        let way = ways
+            .find(|way| {
+                let name = (recipient.local, recipient.domain);
+                way.route.takes(name, recipient.listener, |name| recipient.context.value(name))
+            })
+            .or_else(|| {
                 let fallback = self.0.iter().find(|way| matches!(way.route.to, Target::Maildir(_)));
                 fallback.filter(|_| recipient.bare_postmaster)
             })?;
@@ -157,6 +205,35 @@ pub(super) enum Destination {
     Webhook(Webhook),
     Nats(Nats),
 }
+
+impl Destination {
+    /// What it is called, by people too: destinations of one name are one place that can be reached or not.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Destination::Discard => "discard:".to_owned(),
+            Destination::Mailbox { mailbox, .. } => format!("maildir:{}", mailbox.template),
+            Destination::Relay(relay, domain) => relay.target().to_string().replace("{domain}", domain),
+            Destination::Webhook(webhook) => webhook.target().to_string(),
+            Destination::Nats(nats) => nats.target().to_string(),
+        }
+    }
+
+    /// How many attempts at a time it takes.
+    pub(super) fn concurrency(&self) -> u32 {
+        match self {
+            Destination::Discard | Destination::Mailbox { .. } => MAILBOXES,
+            Destination::Relay(relay, _) => relay.target().concurrency,
+            Destination::Webhook(webhook) => webhook.target().concurrency,
+            Destination::Nats(_) => STREAMS,
+        }
+    }
+}
+
+/// Mailboxes of one template that are written to at a time: each waits for the disk, which serves them together.
+const MAILBOXES: u32 = 16;
+
+/// Messages published to one subject at a time; they share one connection.
+const STREAMS: u32 = 32;
 
 /// Whether there is a mailbox at `path`.
 pub(super) fn exists(path: &Path) -> io::Result<bool> {

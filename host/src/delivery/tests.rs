@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{TempDir, tempdir};
 use tokio::time::timeout;
 
+use super::route::Destination;
 use super::*;
 use crate::config::{Config, Source};
 use crate::spool::{Envelope, Recipient};
@@ -317,11 +318,68 @@ async fn routes_judge_recipients() {
             domain,
             postmaster: local.contains("postmaster"),
             bare_postmaster: local == "<postmaster>",
+            listener: "edge",
+            context: &envelope("s.1", &[]),
         };
         let judgement = format!("{:?}", bed.routes(routes).judge(&recipient).await);
         assert!(judgement.starts_with(expected), "{local}@{domain}: {judgement}");
     }
     assert!(!bed.at.path().join("made").exists() && !bed.mail("there.test/postmaster").exists());
+}
+
+/// Of a message that came in at a listener with these values in its context.
+fn came_in(listener: &str, connection: &[(&str, &str)], message: &[(&str, &str)]) -> Envelope {
+    let owned = |entries: &[(&str, &str)]| entries.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    let (connection, message) = (owned(connection), owned(message));
+    Envelope { listener: listener.to_owned(), connection, message, ..envelope("s.1", &["bob@example.test"]) }
+}
+
+#[tokio::test]
+async fn the_first_route_that_takes_a_recipient_is_its_way() {
+    let bed = Bed::new();
+    let routes = "[listener.inside]\naddress = [\"127.0.0.1:0\"]\n\
+        [[route]]\ndomains = [\"away.test\"]\nto = \"smtp://{domain}\"\n\
+        [[route]]\ncontext = { spam = \"y*\" }\nto = \"discard:\"\n\
+        [[route]]\naddresses = [\"carol@example.test\"]\nlisteners = [\"inside\"]\nto = \"lmtp:/run/lmtp.sock\"\n\
+        [[route]]\nlisteners = [\"inside\"]\nto = [\"smtps://hub.test\", \"smtps://hub2.test\"]\nconcurrency = 3\n\
+        [[route]]\ncontext = { a = \"1\", b = \"2\" }\nto = \"https://hook.test/x\"\n\
+        [[route]]\ndomains = [\"example.test\"]\nto = \"maildir:mail/{local}\"\ncreate = true\n\
+        [[route]]\ndomains = [\"gone.test\"]\nto = \"discard:\"\n";
+    let routes = bed.routes(routes);
+    let mail = format!("maildir:{}", bed.mail("{local}").display());
+    let none: &[(&str, &str)] = &[];
+    for (address, listener, connection, message, key, at_rcpt) in [
+        ("bob@example.test", "edge", none, none, &*mail, "Deliver"),
+        ("bob@away.test", "inside", none, none, "smtp://away.test:25", "Deliver"),
+        ("bob@example.test", "inside", none, none, "smtps://hub.test:465", "Deliver"),
+        ("Carol@EXAMPLE.test", "inside", none, none, "lmtp:/run/lmtp.sock", "Deliver"),
+        ("carol@example.test", "edge", none, none, &mail, "Deliver"),
+        // What may look otherwise when the message is there is kept until then.
+        ("bob@example.test", "edge", &[("spam", "yes")], none, "discard:", "Deliver"),
+        ("bob@example.test", "edge", none, &[("spam", "y")], "discard:", "Deliver"),
+        ("bob@example.test", "edge", &[("spam", "yes")], &[("spam", "no")], &mail, "Deliver"),
+        ("bob@example.test", "edge", &[("a", "1")], &[("b", "2")], "https://hook.test:443/x", "Deliver"),
+        ("bob@example.test", "edge", &[("a", "1")], none, &mail, "Deliver"),
+        ("bob@gone.test", "edge", none, none, "discard:", "Deliver"),
+        ("bob@else.test", "edge", none, none, "none", "NoRoute"),
+    ] {
+        let envelope = came_in(listener, connection, message);
+        let (local, domain) = address.split_once('@').unwrap();
+        let recipient =
+            Recipient { local: local.to_owned(), domain: domain.to_owned(), ..envelope.recipients[0].clone() };
+        let name = RecipientName::of(&envelope, &recipient);
+        let destination = routes.destination(&name);
+        let found = destination.as_ref().map_or("none".to_owned(), Destination::key);
+        assert_eq!(found, key, "{address} at {listener}, {connection:?}, {message:?}");
+        let judgement = format!("{:?}", routes.judge(&name).await);
+        assert_eq!(judgement, at_rcpt, "{address} at {listener}, {connection:?}, {message:?}");
+        let concurrency = destination.as_ref().map_or(0, Destination::concurrency);
+        assert_eq!(concurrency == 3, key.starts_with("smtps:"), "{address} at {listener}");
+    }
+    let plain = bed.routes("[[route]]\nto = \"discard:\"\n");
+    let envelope = came_in("edge", none, none);
+    let name = RecipientName::of(&envelope, &envelope.recipients[0]);
+    assert_eq!(format!("{:?}", plain.judge(&name).await), "Discard");
 }
 
 #[tokio::test]

@@ -3,15 +3,17 @@
 //! it is given.
 
 mod lookup;
+mod post;
 mod target;
 
 pub use lookup::addresses;
+pub use post::{NotPosted, Post, Posted, Poster};
 pub use target::{BadUrl, Target};
 
 use crate::config::{self, Host, METHODS};
 use crate::observe;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -137,35 +139,7 @@ impl Client {
     /// # Errors
     /// The file of authorities cannot be used.
     pub fn new(http: &config::Http) -> Result<Client, HttpError> {
-        let mut roots = RootCertStore::empty();
-        let native = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(native.certs);
-        if let Some(file) = &http.authorities {
-            add_authorities(file, &mut roots)
-                .map_err(|source| HttpError::Authorities { file: file.clone(), source })?;
-        }
-        if roots.is_empty() {
-            tracing::warn!("the system knows no authorities: no host can be called by https");
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(HttpError::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(http.timeout));
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
-        let pool = Pool::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIME)
-            .pool_max_idle_per_host(IDLE)
-            .http1_max_buf_size(LARGEST_HEAD)
-            .http1_max_headers(ANSWER_HEADERS)
-            .build(connector);
+        let pool = pool(connector(http, http.timeout)?);
         let most = usize::try_from(http.response).unwrap_or(usize::MAX);
         Ok(Client { pool, wait: http.timeout, most, places: Mutex::default() })
     }
@@ -207,6 +181,45 @@ impl Client {
         let of_host = places.entry((target.host.clone(), target.port));
         Arc::clone(of_host.or_insert_with(|| Arc::new(Semaphore::new(PLACES))))
     }
+}
+
+/// What connects to hosts, and verifies those who speak TLS.
+fn connector(http: &config::Http, wait: Duration) -> Result<HttpsConnector<HttpConnector>, HttpError> {
+    let mut roots = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(native.certs);
+    if let Some(file) = &http.authorities {
+        add_authorities(file, &mut roots).map_err(|source| HttpError::Authorities { file: file.clone(), source })?;
+    }
+    if roots.is_empty() {
+        tracing::warn!("the system knows no authorities: no host can be called by https");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(HttpError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(wait));
+    Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector))
+}
+
+/// Connections, with bounds for what hosts answer.
+fn pool<B>(connector: HttpsConnector<HttpConnector>) -> Pool<HttpsConnector<HttpConnector>, B>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
+    Pool::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIME)
+        .pool_max_idle_per_host(IDLE)
+        .http1_max_buf_size(LARGEST_HEAD)
+        .http1_max_headers(ANSWER_HEADERS)
+        .build(connector)
 }
 
 async fn take(response: Response<Incoming>, most: usize) -> Result<Answer, NoAnswer> {

@@ -39,6 +39,11 @@ impl Relay {
         Ok(Relay { target: target.clone(), hostname: hostname.clone(), names: names.clone() })
     }
 
+    /// What the route says of it.
+    pub fn target(&self) -> &RelayTarget {
+        &self.target
+    }
+
     /// Takes over the connections of a way that leads to the same place, when a new configuration takes the old one's
     /// place.
     pub fn inherit(&self, before: &Relay) {

@@ -52,7 +52,7 @@ impl Admission {
         let rules = post.listener.rules_for(facts.client.endpoint.address);
         let domain = (!name.bare_postmaster).then_some(&*name.domain);
         let right = relay::right(&rules, facts, domain).ok_or(NotAdmitted::Relay)?;
-        let nowhere = match post.routing.judge(&name).await {
+        let nowhere = match post.routing.judge(&name, facts).await {
             Judgement::Deliver => false,
             Judgement::Discard => true,
             Judgement::UnknownMailbox => return Err(NotAdmitted::UnknownMailbox),

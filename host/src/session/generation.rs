@@ -1,6 +1,7 @@
 //! What a session takes from one generation of the configuration: for each listener a [`Post`]. Generations are published
 //! as a whole; a session holds the one it serves a message by until that message ends, and no longer.
 
+use super::facts::Facts;
 use super::policy::{Asking, Extensions};
 use crate::auth::Users;
 use crate::dns::Resolver;
@@ -75,8 +76,8 @@ pub enum Judgement {
 
 /// Where mail goes; `delivery` knows, and the top hands it in.
 pub trait Routing: Send + Sync {
-    /// Whether this recipient can be delivered.
-    fn judge<'a>(&'a self, recipient: &'a RecipientName) -> Asking<'a, Judgement>;
+    /// Whether this recipient of this session can be delivered.
+    fn judge<'a>(&'a self, recipient: &'a RecipientName, facts: &'a Facts) -> Asking<'a, Judgement>;
 
     /// Whether there are recipients whose message goes to where it is kept before it is accepted, and is not spooled.
     fn hands_over(&self) -> bool {

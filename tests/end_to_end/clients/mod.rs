@@ -10,6 +10,7 @@ mod postfix;
 mod proxy;
 mod sending;
 mod swaks;
+mod webhook;
 
 use crate::configs;
 use pillarbox_tests::certificate::Pair;

@@ -10,15 +10,19 @@ impl Route {
     /// message's before the connection's.
     pub fn takes<'c>(
         &self,
-        (local, domain): (&str, &str),
+        recipient: (&str, &str),
         listener: &str,
         context: impl Fn(&str) -> Option<&'c str>,
     ) -> bool {
-        let any = |none: bool, some: bool| none || some;
-        any(self.domains.is_empty(), self.domains.iter().any(|pattern| pattern.matches(domain)))
-            && any(self.addresses.is_empty(), self.addresses.iter().any(|pattern| pattern.matches(local, domain)))
-            && any(self.listeners.is_empty(), self.listeners.iter().any(|name| name == listener))
+        self.may_take(recipient, listener)
             && self.context.iter().all(|(name, pattern)| context(name).is_some_and(|value| like(pattern, value)))
+    }
+
+    /// Whether it takes such mail with some context or other.
+    pub fn may_take(&self, (local, domain): (&str, &str), listener: &str) -> bool {
+        (self.domains.is_empty() || self.domains.iter().any(|pattern| pattern.matches(domain)))
+            && (self.addresses.is_empty() || self.addresses.iter().any(|pattern| pattern.matches(local, domain)))
+            && (self.listeners.is_empty() || self.listeners.iter().any(|name| name == listener))
     }
 
     fn takes_all(&self) -> bool {

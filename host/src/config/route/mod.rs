@@ -155,7 +155,9 @@ fn read_some<'a, T>(value: Option<Value<'a>>, what: &str, read: impl Fn(Value<'a
         let help = format!("name {article} {what}, or leave `{}` out for every {what}", value.name);
         value.note(Problem::at(value.place, format!("a route for no {what} is never taken")).help(help));
     }
-    value.each(read)
+    // A route that would take more than was written must not be judged by that.
+    let written = value.list()?.count();
+    value.each(read).filter(|read| read.len() == written)
 }
 
 fn listener_name(item: Value<'_>, names: &[String]) -> Option<String> {

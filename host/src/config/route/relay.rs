@@ -104,6 +104,18 @@ pub enum HopTlsMode {
     Verified,
 }
 
+impl HopTlsMode {
+    /// The word for it in `tls.mode`.
+    pub fn name(self) -> &'static str {
+        match self {
+            HopTlsMode::Off => "off",
+            HopTlsMode::Opportunistic => "opportunistic",
+            HopTlsMode::Required => "required",
+            HopTlsMode::Verified => "verified",
+        }
+    }
+}
+
 /// `login`: a name and where its password lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
@@ -123,6 +135,17 @@ pub enum PassOn {
     IfAvailable,
     /// Always; a hop that does not offer it is as good as one that cannot be reached.
     Required,
+}
+
+impl PassOn {
+    /// The word for it in `xclient` and `xforward`.
+    pub fn name(self) -> &'static str {
+        match self {
+            PassOn::No => "no",
+            PassOn::IfAvailable => "ifavailable",
+            PassOn::Required => "required",
+        }
+    }
 }
 
 /// `timeout`: how long the next hop may take (RFC 5321 section 4.5.3.2 recommends the defaults).

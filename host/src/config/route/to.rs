@@ -137,7 +137,10 @@ impl To {
                 To::Subject { hosts, subject }
             }
             (one, other) => {
-                let message = format!("`{}` cannot take the place of `{}`", other.scheme(), one.scheme());
+                let message = match (other.scheme(), one.scheme()) {
+                    (other, one) if other == one => format!("a route leads to one place by `{one}`"),
+                    (other, one) => format!("`{other}` cannot take the place of `{one}`"),
+                };
                 let help = "a list names servers of one kind: `smtp://`, `smtps://`, `lmtp:` or `nats://`";
                 item.note(Problem::at(item.place, message).help(help));
                 one
@@ -258,7 +261,10 @@ fn parse_authority(text: &str, rest: &str, port: &str) -> Result<(Host, Option<u
         };
     }
     let before = text.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
-    let mistake = Mistake::new(format!("`{rest}` is no host"));
+    let mistake = match rest {
+        "" => Mistake::new(format!("`{text}` names no host")),
+        rest => Mistake::new(format!("`{rest}` is no host")),
+    };
     if rest.contains('@') {
         return Err(Mistake::new("`to` holds no names and no passwords")
             .help("a route has `login`, `token-file` or `credentials` for them"));

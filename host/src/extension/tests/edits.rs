@@ -60,7 +60,7 @@ const BODY: &str = "canary-body\r\n.dots\r\n";
 struct Routes;
 
 impl Routing for Routes {
-    fn judge<'a>(&'a self, recipient: &'a RecipientName) -> Asking<'a, Judgement> {
+    fn judge<'a>(&'a self, recipient: &'a RecipientName, _: &'a Facts) -> Asking<'a, Judgement> {
         let known = recipient.local != "nobody";
         Box::pin(async move { if known { Judgement::Deliver } else { Judgement::UnknownMailbox } })
     }

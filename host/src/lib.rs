@@ -15,7 +15,7 @@
 //! - [`session`]: one connection. [`delivery`]: messages on their way out.
 //! - [`relay`]: the other side of the protocol.
 //! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes. [`auth`]: users and their passwords.
-//!   [`dns`]: what the DNS says. [`http`]: calling hosts. [`kv`]: values that outlive sessions. [`table`]: files that keys
+//!   [`dns`]: what the DNS says. [`http`]: calling hosts. [`nats`]: publishing to NATS. [`kv`]: values that outlive sessions. [`table`]: files that keys
 //!   are looked up in.
 //! - [`config`]: what the operator wrote. [`observe`]: the log and the counters.
 //! - `pillarbox_smtp`, `pillarbox_sasl` and `pillarbox_proxy`: the protocols, each a crate of its own.
@@ -32,6 +32,7 @@ pub mod extension;
 pub mod http;
 pub mod kv;
 pub mod listener;
+pub mod nats;
 pub mod observe;
 pub mod relay;
 pub mod report;

@@ -19,6 +19,7 @@ mod compiling;
 mod configs;
 mod conversations;
 mod edits;
+mod fleet;
 mod grants;
 mod hostile;
 mod limits;

@@ -31,7 +31,7 @@ enum Source {
 }
 
 /// Programs first: npm and pip are among them.
-const CLIENTS: [Client; 13] = [
+const CLIENTS: [Client; 15] = [
     Client { name: "timeout", source: Source::Debian(&["coreutils"]) },
     Client { name: "python3", source: Source::Debian(&["python3", "python3-pip"]) },
     Client { name: "openssl", source: Source::Debian(&["openssl"]) },
@@ -50,6 +50,12 @@ const CLIENTS: [Client; 13] = [
         name: "dovecot",
         source: Source::Unpacked { file: "usr/lib/dovecot/lmtp", packages: &["dovecot-core", "dovecot-lmtpd"] },
     },
+    // What the server is connected to, and not what connects to it. Redis's server is this program by another name.
+    Client {
+        name: "nats-server",
+        source: Source::Unpacked { file: "usr/sbin/nats-server", packages: &["nats-server"] },
+    },
+    Client { name: "redis-check-rdb", source: Source::Debian(&["redis-tools"]) },
     Client { name: "nodemailer", source: Source::Npm { version: "10.6.0" } },
     Client { name: "aiosmtplib", source: Source::PyPi { version: "5.1.3" } },
 ];

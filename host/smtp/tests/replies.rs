@@ -81,6 +81,8 @@ fn the_sessions_sentences_have_the_codes_they_are_known_by() {
         (reply::too_many_connections(), "421 4.4.5 Service unavailable, concurrency limit reached"),
         (reply::spool_failed(), "451 4.3.0 "),
         (reply::spool_full(), "452 4.3.1 "),
+        (reply::not_handed_over(), "451 4.3.0 "),
+        (reply::too_large_to_hand_over(), "552 5.3.4 "),
         (reply::policy_tempfail(), "451 4.7.1 "),
         (reply::policy_tempfail_at_connect(), "421 4.7.0 "),
         (reply::policy_reject(), "550 5.7.1 "),

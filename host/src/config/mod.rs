@@ -17,6 +17,7 @@ mod grant;
 mod host;
 mod http;
 mod identity;
+mod kv;
 mod limits;
 mod listener;
 mod problem;
@@ -49,6 +50,7 @@ pub use grant::{Capability, Grant, Granted};
 pub use host::Host;
 pub use http::Http;
 pub use identity::{ClientName, Dns, Proxy};
+pub use kv::{Kv, KvNats, KvRedis, KvStore};
 pub use limits::{Limits, LimitsPart, Manners};
 pub use listener::{Listener, PeerBlock};
 pub use problem::{Place, Problem, Problems, Source};
@@ -90,6 +92,8 @@ pub struct Config {
     pub dns: Dns,
     /// `[http]`.
     pub http: Http,
+    /// `[kv]`.
+    pub kv: Kv,
     /// `[delivery]`.
     pub delivery: Delivery,
     /// `[spool]`.
@@ -151,6 +155,7 @@ impl Config {
         let log = Log::read(&mut root);
         let dns = Dns::read(&mut root);
         let http = Http::read(&mut root);
+        let kv = Kv::read(&mut root);
         let delivery = Delivery::read(&mut root);
         let spool = Spool::read(&mut root);
         let extensions = root.take("extension").map(|value| value.named_tables("[extension.NAME]")).unwrap_or_default();
@@ -192,6 +197,7 @@ impl Config {
             log,
             dns,
             http,
+            kv,
             delivery,
             spool,
             listeners,

@@ -10,6 +10,7 @@ mod message;
 mod quarantine;
 mod queue;
 mod socket;
+mod spool;
 mod status;
 mod story;
 
@@ -18,9 +19,9 @@ pub use message::{Order, QueueOrder, Request, Response};
 pub use quarantine::{Kept, PART, Shelf, Shown, page};
 pub use queue::{Acted, Fault, Letter, QueuePage, Queued, QueuedRecipient, done};
 pub use socket::{Control, ControlError};
+pub use spool::SpoolStatus;
 pub use status::{
-    CandidateStatus, CertificateStatus, DestinationStatus, ExtensionStatus, ListenerStatus, ReloadStatus, SpoolStatus,
-    Status,
+    CandidateStatus, CertificateStatus, DestinationStatus, ExtensionStatus, ListenerStatus, ReloadStatus, Status,
 };
 pub use story::Tale;
 

@@ -1,5 +1,6 @@
 //! How the server is, as data for programs and as text for people.
 
+use super::SpoolStatus;
 use crate::observe::escape;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,22 +62,6 @@ pub struct Status {
     pub renewal_errors: BTreeMap<String, String>,
     /// Why what is in a file of users is not in use, by file.
     pub users_errors: BTreeMap<String, String>,
-}
-
-/// The disk of the spool, and what lies there and is no message.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SpoolStatus {
-    /// Octets free, the reserve among them.
-    pub free_octets: u64,
-    /// Files that may yet be made, where the file system counts them.
-    pub free_inodes: Option<u64>,
-    /// Whether mail is taken.
-    pub takes_mail: bool,
-    /// Damaged messages set aside in `corrupt/`.
-    pub damaged: u64,
-    /// Entries of the queue that are none of the spool's.
-    pub foreign: u64,
 }
 
 /// Where messages of the queue go.
@@ -254,24 +239,6 @@ impl fmt::Display for Status {
             ["NOT TAKEN UP", "ERROR"],
             self.renewal_errors.iter().chain(&self.users_errors).map(|(what, error)| [what.clone(), error.clone()]),
         )
-    }
-}
-
-/// On one line.
-impl fmt::Display for SpoolStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let takes = if self.takes_mail { "takes mail" } else { "takes NO mail" };
-        write!(f, "{takes}, {} octets", self.free_octets)?;
-        if let Some(inodes) = self.free_inodes {
-            write!(f, " and {inodes} files")?;
-        }
-        write!(f, " free")?;
-        for (count, what) in [(self.damaged, "damaged"), (self.foreign, "foreign")] {
-            if count > 0 {
-                write!(f, ", {count} {what}")?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod address;
 mod attempt;
+mod handover;
 mod maildir;
 mod nats;
 mod notice;

@@ -155,6 +155,11 @@ impl Routes {
         }
     }
 
+    /// Whether any route leads to where mail goes before it is accepted.
+    pub fn hands_over(&self) -> bool {
+        self.0.iter().any(|way| matches!(way.carrier, Carrier::Nats(_)))
+    }
+
     /// Whether the way of this recipient is the same whatever becomes of the context until its message is accepted.
     fn settled(&self, recipient: &RecipientName<'_>) -> bool {
         let name = (recipient.local, recipient.domain);

@@ -1,26 +1,37 @@
 //! The store that outlives sessions: values under keys, with a time to live, atomic counters, and quotas by namespace.
 //!
-//! A [`Kv`] answers the same calls whatever keeps the values; today that is a file of this host, worked on by a thread of
-//! its own, or a view of such a store whose writes go nowhere. The room does not know who asks, what a key means, or who
-//! may use which namespace.
+//! A [`Kv`] answers the same calls whatever keeps the values: a file of this host, worked on by a thread of its own; a
+//! server that a fleet shares; or a view of such a store whose writes go nowhere. The room does not know who asks, what a
+//! key means, or who may use which namespace.
 //!
 //! ```text
 //! thread    takes orders, applies many in one transaction, makes all of them durable once a second
 //! store     one transaction: values, when they expire, how much each namespace holds
 //! file      opening it, and what becomes of a damaged one
+//! redis     a database of a Redis server: one script for each call
+//! bucket    a bucket of NATS servers: values by revision
+//! count     what the namespaces of a bucket hold, as this host reckons
 //! shadow    a view whose writes stay in memory
 //! ```
 
+mod bucket;
+mod count;
 mod file;
+mod redis;
+#[cfg(test)]
+mod server_tests;
 mod shadow;
 mod store;
 #[cfg(test)]
 mod tests;
 mod thread;
 
+use crate::config::{self, KvStore};
+use bucket::Bucket;
+use redis::Redis;
 use shadow::Shadow;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use thread::Thread;
@@ -49,11 +60,37 @@ pub fn system_clock() -> Clock {
 #[derive(Clone, Debug)]
 pub struct Kv(Backend);
 
-/// What keeps the values.
 #[derive(Clone, Debug)]
 enum Backend {
-    Embedded(Thread),
+    Own(Keeper),
     Shadow(Shadow),
+}
+
+/// What keeps the values.
+#[derive(Clone, Debug)]
+enum Keeper {
+    Embedded(Thread),
+    Nats(Bucket),
+    Redis(Redis),
+}
+
+/// The store cannot be used as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file that is named cannot be used.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The servers of a bucket cannot be used.
+    #[error(transparent)]
+    Nats(#[from] crate::nats::FileError),
+    /// The system gives no thread.
+    #[error("the system gives no thread for the kv store")]
+    Thread(#[source] io::Error),
 }
 
 /// A namespace as the caller may use it.
@@ -112,18 +149,44 @@ enum Answer {
 }
 
 impl Kv {
+    /// The store as it is configured; `directory` is where a file of it lies. Nobody is connected to yet: calls answer
+    /// [`KvError::Unavailable`] as long as a server cannot be reached, and why is in the log.
+    ///
+    /// # Errors
+    /// A file that the configuration names cannot be used, or the system gives no thread.
+    pub fn start(config: &config::Kv, directory: &Path, clock: Clock) -> Result<Kv, OpenError> {
+        let keeper = match &config.store {
+            KvStore::Embedded => return Kv::open(directory, clock).map_err(OpenError::Thread),
+            KvStore::Nats(nats) => Keeper::Nats(Bucket::new(nats, config.timeout, clock)?),
+            KvStore::Redis(redis) => Keeper::Redis(Redis::new(redis, config.timeout, clock)?),
+        };
+        Ok(Kv(Backend::Own(keeper)))
+    }
+
+    /// Whether the files that the configuration names can be used.
+    ///
+    /// # Errors
+    /// One cannot.
+    pub fn check(config: &config::Kv) -> Result<(), OpenError> {
+        match &config.store {
+            KvStore::Embedded => Ok(()),
+            KvStore::Nats(nats) => Bucket::new(nats, config.timeout, system_clock()).map(|_| ()),
+            KvStore::Redis(redis) => Redis::new(redis, config.timeout, system_clock()).map(|_| ()),
+        }
+    }
+
     /// The store in this directory. What is wrong with its file is said in the log and never ends a server: calls answer
     /// [`KvError::Unavailable`] until the file can be used. A damaged file is set aside, and a new one begun.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn open(directory: &Path, clock: Clock) -> io::Result<Kv> {
-        Thread::start(directory.join(FILE), clock).map(Backend::Embedded).map(Kv)
+        Thread::start(directory.join(FILE), clock).map(|thread| Kv(Backend::Own(Keeper::Embedded(thread))))
     }
 
     /// Opens the file now, if there is one, so that what is wrong with it is said at once; otherwise the first call does.
     pub fn begin(&self) {
-        if let Backend::Embedded(thread) = &self.0 {
+        if let Backend::Own(Keeper::Embedded(thread)) = &self.0 {
             thread.begin();
         }
     }
@@ -133,7 +196,7 @@ impl Kv {
     #[must_use]
     pub fn shadow(&self) -> Kv {
         Kv(Backend::Shadow(match &self.0 {
-            Backend::Embedded(thread) => Shadow::new(thread.clone()),
+            Backend::Own(keeper) => Shadow::new(keeper.clone()),
             Backend::Shadow(shadow) => shadow.anew(),
         }))
     }
@@ -190,22 +253,41 @@ impl Kv {
     /// The store does not work.
     pub async fn flush(&self) -> Result<(), KvError> {
         match &self.0 {
-            Backend::Embedded(thread) => thread.flush().await,
-            Backend::Shadow(_) => Ok(()),
+            Backend::Own(Keeper::Embedded(thread)) => thread.flush().await,
+            // What a server has acknowledged is its matter.
+            Backend::Own(_) | Backend::Shadow(_) => Ok(()),
         }
     }
 
     /// Makes everything durable and lets go of the file. Calls behind it find that the store does not work.
     pub async fn close(&self) {
-        if let Backend::Embedded(thread) = &self.0 {
+        if let Backend::Own(Keeper::Embedded(thread)) = &self.0 {
             thread.close().await;
         }
     }
 
     async fn perform(&self, operation: Operation) -> Result<Answer, KvError> {
         match &self.0 {
-            Backend::Embedded(thread) => thread.perform(operation).await,
+            Backend::Own(keeper) => keeper.perform(operation).await,
             Backend::Shadow(shadow) => shadow.perform(operation).await,
+        }
+    }
+}
+
+impl Keeper {
+    async fn perform(&self, operation: Operation) -> Result<Answer, KvError> {
+        match self {
+            Keeper::Embedded(thread) => thread.perform(operation).await,
+            Keeper::Nats(bucket) => bucket.perform(operation).await,
+            Keeper::Redis(redis) => redis.perform(operation).await,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        match self {
+            Keeper::Embedded(thread) => (thread.clock)(),
+            Keeper::Nats(bucket) => bucket.now(),
+            Keeper::Redis(redis) => redis.now(),
         }
     }
 }

@@ -1,8 +1,7 @@
 //! A view of a store whose writes stay in memory: what a candidate does to values must not be seen by what is in use. It
 //! reads the store behind it and never writes there. Quotas of namespaces are not its matter: it has one bound for all.
 
-use super::thread::Thread;
-use super::{Answer, KvError, Operation, count, lives, until};
+use super::{Answer, Keeper, KvError, Operation, count, lives, until};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +12,7 @@ pub(super) const OVERHEAD: usize = 128;
 
 #[derive(Clone, Debug)]
 pub(super) struct Shadow {
-    behind: Thread,
+    behind: Keeper,
     /// Never held while the store behind is asked: all sessions share it.
     written: Arc<Mutex<Written>>,
 }
@@ -31,7 +30,7 @@ struct Written {
 }
 
 impl Shadow {
-    pub(super) fn new(behind: Thread) -> Shadow {
+    pub(super) fn new(behind: Keeper) -> Shadow {
         Shadow { behind, written: Arc::default() }
     }
 
@@ -41,7 +40,7 @@ impl Shadow {
     }
 
     pub(super) async fn perform(&self, operation: Operation) -> Result<Answer, KvError> {
-        let now = (self.behind.clock)();
+        let now = self.behind.now();
         match operation {
             Operation::Get { key } => {
                 let own = self.written().find(&key, now);

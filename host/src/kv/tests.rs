@@ -33,7 +33,7 @@ impl Stage {
         self.now.fetch_add(seconds * 1000, Ordering::SeqCst);
     }
 
-    fn file(&self) -> std::path::PathBuf {
+    fn file(&self) -> PathBuf {
         self.directory.path().join(FILE)
     }
 }

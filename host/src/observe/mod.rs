@@ -115,10 +115,14 @@ impl Drop for Logging {
     }
 }
 
-/// The filter: Cranelift at `trace` alone would bury every event of ours.
+/// The filter: Cranelift at `trace` alone would bury every event of ours. What happens to connections to NATS servers we
+/// say ourselves.
 fn from(level: Level) -> Targets {
     let level = LevelFilter::from_level(level);
-    Targets::new().with_target("pillarbox", level).with_default(level.min(LevelFilter::WARN))
+    Targets::new()
+        .with_target("pillarbox", level)
+        .with_target("async_nats", LevelFilter::OFF)
+        .with_default(level.min(LevelFilter::WARN))
 }
 
 /// The format in force, which a reload can change.

@@ -9,6 +9,7 @@ mod queue;
 mod rollback;
 mod router;
 mod status;
+mod store;
 mod story;
 mod tables;
 mod users;
@@ -23,7 +24,6 @@ use crate::control::{
 };
 use crate::delivery;
 use crate::extension::{Helper, Row, Runtime, Services};
-use crate::kv::{self, Kv};
 use crate::listener::{Accepted, Doors, Serve};
 use crate::observe::{self, Counters, Logging};
 use crate::session::generation::{Generation, Post};
@@ -164,15 +164,15 @@ impl Server {
         );
         let runtime = Runtime::helped(config.server.instances, counters.clone(), helper)
             .map_err(|error| StartError::System("room for extensions", error.into_boxed_dyn_error()))?;
-        let kv = Kv::open(&config.server.state_dir, kv::system_clock());
-        let kv = kv.map_err(|error| StartError::System("thread for the kv store", error.into()))?;
+        let kv = store::start(&config)?;
         let services = Services { kv: Some(kv.clone()), ..Services::default() };
         let prepared = Arc::new(prepare(&choice, &runtime, &services).await?);
         let spool = Spool::open(&prepared.config.server.state_dir)?;
         kv.begin();
         let Prepared { config: Config { delivery, server: named, .. }, routes, .. } = &*prepared;
         let routes = Arc::new(routes.clone());
-        let queue = delivery::Handle::new(spool.clone(), routes, delivery.clone(), &named.hostname, kv::system_clock());
+        let queue =
+            delivery::Handle::new(spool.clone(), routes, delivery.clone(), &named.hostname, crate::kv::system_clock());
         let generations = watch::Sender::new(Arc::new(Generation::default()));
         let service = Service {
             generations: generations.subscribe(),
@@ -271,6 +271,9 @@ impl Server {
         }
         if prepared.config.server.instances != old.config.server.instances {
             return Err(Refused::Restart("server.instances"));
+        }
+        if store::is_other(&prepared.config, &old.config) {
+            return Err(Refused::Restart("kv"));
         }
         take_over(&old.tls, &prepared.tls)?;
         let changes = changes(old, &prepared);

@@ -1,5 +1,6 @@
 //! A configuration with all it names, checked as a whole before any of it is served.
 
+use super::store;
 use super::tables;
 use super::users::{self, Shared};
 use crate::cli::ConfigChoice;
@@ -124,6 +125,7 @@ pub async fn prepare(choice: &ConfigChoice, runtime: &Runtime, lasting: &Service
         Err(problem) => (Routes::default(), vec![problem]),
     };
     problems.extend(routes_problems);
+    problems.extend(store::check(&config));
     let services = Services { tables: tables.clone(), names: names.clone(), http, ..lasting.clone() };
     let extensions = runtime.load(&config, &services).await;
     // What is wrong with files and with extensions is said together.

@@ -7,11 +7,20 @@ use crate::session::context::{Context, Scope};
 use crate::session::facts::Facts;
 use crate::session::generation::{Judgement, RecipientName, Routing};
 use crate::session::policy::Asking;
+use crate::spool::{Draft, Envelope, Outcome};
 
 /// The routes of one generation.
 pub(super) struct Router(pub(super) Arc<Routes>);
 
 impl Routing for Router {
+    fn hands_over(&self) -> bool {
+        self.0.hands_over()
+    }
+
+    fn hand_over<'a>(&'a self, envelope: &'a Envelope, draft: &'a Draft) -> Asking<'a, Vec<(usize, Outcome)>> {
+        Box::pin(self.0.hand_over(envelope, draft))
+    }
+
     fn judge<'a>(&'a self, recipient: &'a RecipientName, facts: &'a Facts) -> Asking<'a, Judgement> {
         Box::pin(async move {
             let now = Now(&facts.context);

@@ -69,7 +69,7 @@ impl Session {
         };
         let (id, size) = (incoming.id.clone(), incoming.len());
         let discarded = ask.envelope().discard;
-        let Some(shares) = self.facts.transaction.as_ref().map(|it| Shares::of(it, discarded)) else {
+        let Some(mut shares) = self.facts.transaction.as_ref().map(|it| Shares::of(it, discarded)) else {
             return ask.failed(reply::spool_failed());
         };
         if let Some(refusal) = shares.refusal.clone().filter(|_| !shares.anybody) {
@@ -85,8 +85,22 @@ impl Session {
         let count = shares.queue.len();
         // More than the log keeps of a field: a message may have thousands.
         let to: Vec<String> = shares.queue.iter().take(20).map(|recipient| recipient.address.clone()).collect();
+        let complete = incoming.complete().await;
+        if let Ok(draft) = &complete
+            && let Some(refusal) = self.hand_over(draft, &id, &mut shares).await
+        {
+            self.note_refusal(Phase::Message.name(), &refusal, "route");
+            if let Ok(draft) = complete {
+                draft.discard().await;
+            }
+            self.end_transaction();
+            return match self.facts.lmtp {
+                true => ask.done_each(&id.to_string(), &shares.refusals),
+                false => ask.failed(refusal),
+            };
+        }
         let refusals = shares.refusals.clone();
-        let kept = match incoming.complete().await {
+        let kept = match complete {
             Ok(draft) => self.keep(draft, &id, shares).await,
             Err(error) => Err(error),
         };

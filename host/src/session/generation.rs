@@ -5,6 +5,7 @@ use super::facts::Facts;
 use super::policy::{Asking, Extensions};
 use crate::auth::Users;
 use crate::dns::Resolver;
+use crate::spool::{Draft, Envelope, Outcome};
 use crate::{config, tls};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
@@ -77,4 +78,16 @@ pub enum Judgement {
 pub trait Routing: Send + Sync {
     /// Whether this recipient of this session can be delivered.
     fn judge<'a>(&'a self, recipient: &'a RecipientName, facts: &'a Facts) -> Asking<'a, Judgement>;
+
+    /// Whether there are recipients whose message goes to where it is kept before it is accepted, and is not spooled.
+    fn hands_over(&self) -> bool {
+        false
+    }
+
+    /// Hands a message over for such recipients, by their places in the envelope, and says what became of each of them. Of
+    /// those that are to be spooled nothing is said.
+    fn hand_over<'a>(&'a self, envelope: &'a Envelope, draft: &'a Draft) -> Asking<'a, Vec<(usize, Outcome)>> {
+        let _ = (envelope, draft);
+        Box::pin(async { Vec::new() })
+    }
 }

@@ -15,6 +15,7 @@ pub mod context;
 pub mod envelope;
 pub mod facts;
 pub mod generation;
+mod handover;
 pub mod header;
 mod hold;
 mod identity;

@@ -9,6 +9,7 @@ use super::trace;
 use crate::observe::chain;
 use crate::spool::{self, Draft, Failure, MessageId, Reach, SpoolError, one_line};
 use pillarbox_smtp::Refusal;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The recipients of a message, by what becomes of them.
@@ -16,6 +17,8 @@ use std::sync::Arc;
 pub(super) struct Shares {
     /// Those it is delivered to.
     pub queue: Vec<spool::Recipient>,
+    /// For each of these, its places among those that the peer named: its own, and those of recipients made the same as it.
+    pub said: BTreeMap<usize, Vec<usize>>,
     /// Those whose copy is kept aside, by the reason.
     pub aside: Vec<(Arc<Quarantined>, Vec<spool::Recipient>)>,
     /// For each that the peer named, how it is refused.
@@ -67,6 +70,11 @@ impl Shares {
                 _ => None,
             });
             let there = transaction.present().any(|other| other.name.is(&joined.name));
+            let same = |kept: &spool::Recipient| kept.domain == joined.name.domain && kept.local == joined.name.local;
+            let places = shares.queue.iter().position(same).and_then(|at| shares.said.get_mut(&at));
+            if let (Some(places), Some(said)) = (places, joined.said) {
+                places.push(said);
+            }
             if let Some(refusal) = refused.filter(|_| !there) {
                 shares.refuse(joined, refusal);
             }
@@ -85,9 +93,17 @@ impl Shares {
         }
     }
 
+    /// One that the peer named could not be handed over. Only LMTP has a reply for it.
+    pub(super) fn refuse_handed_over(&mut self, recipient: &spool::Recipient, refusal: &Refusal) {
+        self.refused.push(Refused { recipient: recipient.clone(), refusal: refusal.clone(), said: true });
+    }
+
     fn keep(&mut self, recipient: &Recipient, aside: Option<&Arc<Quarantined>>) {
         let kept = kept(recipient);
-        let Some(why) = aside else { return self.queue.push(kept) };
+        let Some(why) = aside else {
+            self.said.insert(self.queue.len(), Vec::from_iter(recipient.said));
+            return self.queue.push(kept);
+        };
         match self.aside.iter_mut().find(|(other, _)| other == why) {
             Some((_, recipients)) => recipients.push(kept),
             None => self.aside.push((why.clone(), vec![kept])),
@@ -181,7 +197,7 @@ impl Session {
         }
     }
 
-    fn envelope(
+    pub(super) fn envelope(
         &self,
         id: &MessageId,
         recipients: Vec<spool::Recipient>,

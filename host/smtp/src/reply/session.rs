@@ -64,6 +64,16 @@ pub fn spool_full() -> Refusal {
     Refusal::sentence(452, "4.3.1", "insufficient system storage")
 }
 
+/// Whoever is to take the message over before it is accepted, did not.
+pub fn not_handed_over() -> Refusal {
+    Refusal::sentence(451, "4.3.0", "message could not be handed over, try again later")
+}
+
+/// Whoever is to take the message over takes none that is so large.
+pub fn too_large_to_hand_over() -> Refusal {
+    Refusal::sentence(552, "5.3.4", "message too large for where it goes")
+}
+
 /// An extension's `tempfail` without words of its own.
 pub fn policy_tempfail() -> Refusal {
     Refusal::sentence(451, "4.7.1", "refused for now by policy, try again later")

@@ -1,0 +1,284 @@
+//! Every store under one model: random calls, of which each answer is foretold by a few lines that share nothing with any
+//! of the stores. Servers are Debian's, on loopback; where they are not installed the test says so, and `PILLARBOX_CLIENTS`
+//! in the environment, as `cargo xtask test --clients` puts it there, makes that a failure.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use super::*;
+use crate::config::{Host, KvNats, KvRedis, NatsServers};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const BEGINNING: u64 = 1_700_000_000_000;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server on a port of its own. Dropped, it is killed.
+struct Server {
+    child: Child,
+    port: u16,
+    directory: TempDir,
+    program: &'static str,
+}
+
+impl Server {
+    fn start(program: &'static str) -> Option<Server> {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let directory = tempfile::tempdir().unwrap();
+        let Some(child) = run(program, port, &directory) else {
+            assert!(std::env::var_os("PILLARBOX_CLIENTS").is_none(), "there is no {program}");
+            println!("not tried: there is no {program}");
+            return None;
+        };
+        let server = Server { child, port, directory, program };
+        server.wait();
+        Some(server)
+    }
+
+    fn wait(&self) {
+        let began = std::time::Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(began.elapsed() < PATIENCE, "{} does not listen", self.program);
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// SIGKILL.
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn start_again(&mut self) {
+        self.child = run(self.program, self.port, &self.directory).unwrap();
+        self.wait();
+    }
+
+    /// Its store by the clock of the stage.
+    fn store(&self, now: &Arc<AtomicU64>) -> Kv {
+        let host = Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let now = now.clone();
+        let clock: Clock = Arc::new(move || now.load(Ordering::SeqCst));
+        Kv(Backend::Own(match self.program {
+            "nats-server" => {
+                let servers = NatsServers { hosts: vec![(host, self.port)], ..NatsServers::default() };
+                let config = KvNats { servers, bucket: "test".to_owned() };
+                Keeper::Nats(Bucket::new(&config, PATIENCE, clock).unwrap())
+            }
+            _ => {
+                let config = KvRedis {
+                    host,
+                    port: self.port,
+                    database: 1,
+                    tls: false,
+                    authorities: None,
+                    user: None,
+                    password_file: None,
+                };
+                Keeper::Redis(Redis::new(&config, PATIENCE, clock).unwrap().by_own_clock())
+            }
+        }))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(program: &str, port: u16, directory: &TempDir) -> Option<Child> {
+    let unpacked = std::env::var_os("PILLARBOX_CLIENTS").map(|clients| Path::new(&clients).join("nats-server"));
+    let unpacked = unpacked.map(|place| place.join("usr/sbin/nats-server")).filter(|file| file.exists());
+    let mut command = match program {
+        "nats-server" => Command::new(unpacked.unwrap_or_else(|| PathBuf::from("nats-server"))),
+        _ => Command::new("redis-check-rdb"),
+    };
+    // Debian's Redis is one program that goes by the name it was called by.
+    command.arg0(program);
+    let port = port.to_string();
+    let path = directory.path();
+    match program {
+        "nats-server" => command.args(["-a", "127.0.0.1", "-p", &port, "-js", "-sd"]).arg(path),
+        _ => {
+            command.args(["--bind", "127.0.0.1", "--port", &port, "--appendonly", "yes", "--save", "", "--dir"]);
+            command.arg(path).args(["--appendfsync", "always"])
+        }
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
+}
+
+/// What is said of every store: it answers as this does.
+#[derive(Default)]
+struct Model(BTreeMap<String, (u64, Vec<u8>)>);
+
+impl Model {
+    fn alive(&mut self, now: u64) {
+        self.0.retain(|_, (until, _)| *until == 0 || *until > now);
+    }
+
+    fn used(&self, space: &str) -> u64 {
+        let inside = self.0.iter().filter(|(key, _)| key.starts_with(space));
+        inside.map(|(key, (_, value))| (key.len() + value.len()) as u64).sum()
+    }
+
+    fn put(&mut self, space: &str, quota: u64, key: &str, until: u64, value: Vec<u8>) -> Result<(), KvError> {
+        let before = self.0.get(key).map_or(0, |(_, old)| (key.len() + old.len()) as u64);
+        let after = (key.len() + value.len()) as u64;
+        if after > before && self.used(space) - before + after > quota {
+            return Err(KvError::Full);
+        }
+        self.0.insert(key.to_owned(), (until, value));
+        Ok(())
+    }
+}
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+
+    fn one_of<'a, T: ?Sized>(&mut self, things: &[&'a T]) -> &'a T {
+        things[usize::try_from(self.roll(things.len() as u64)).unwrap()]
+    }
+}
+
+async fn follows_the_model(kv: &Kv, now: &AtomicU64, seed: u64, steps: usize) {
+    let mut dice = Dice(seed);
+    let mut model = Model::default();
+    let spaces = [("a/", 300), ("a/b/", 120), ("c/", 200)];
+    for step in 0..steps {
+        let time = now.load(Ordering::SeqCst);
+        model.alive(time);
+        let (space, quota) = spaces[usize::try_from(dice.roll(3)).unwrap()];
+        let name = dice.one_of(&["x", "y", "n", "\u{e9}*> .=", "long-enough-to-weigh-something", "b/z"]);
+        let key = format!("{space}{name}");
+        let ttl = [0, 1, 5, 1000][usize::try_from(dice.roll(4)).unwrap()];
+        let until = if ttl == 0 { 0 } else { time + ttl * 1000 };
+        let what = format!("seed {seed} step {step}: {key} ttl {ttl}");
+        let place = Space { name: space, quota };
+        match dice.roll(10) {
+            0..=2 => {
+                let value = model.0.get(&key).map(|(_, value)| value.clone());
+                assert_eq!(kv.get(&key).await, Ok(value), "get {what}");
+            }
+            3..=5 => {
+                let value = match dice.roll(3) {
+                    0 => dice
+                        .one_of(&["", "-7", "9223372036854775807", "+5", "007", "-0", "1.5", "-"])
+                        .as_bytes()
+                        .to_vec(),
+                    _ => vec![b'v'; usize::try_from(dice.roll(60)).unwrap()],
+                };
+                let expected = model.put(space, quota, &key, until, value.clone());
+                assert_eq!(kv.set(place, &key, value.clone(), ttl).await, expected, "set {} {what}", value.len());
+            }
+            6 => {
+                model.0.remove(&key);
+                assert_eq!(kv.unset(&key).await, Ok(()), "unset {what}");
+            }
+            7 | 8 => {
+                let by = [1, -3, 9_007_199_254_740_993, i64::MIN][usize::try_from(dice.roll(4)).unwrap()];
+                let old = model.0.get(&key).cloned();
+                let number = old.as_ref().map(|(_, value)| std::str::from_utf8(value).unwrap().parse::<i64>());
+                let expected = match number {
+                    Some(Err(_)) => Err(KvError::NotACounter),
+                    other => other.map_or(0, Result::unwrap).checked_add(by).ok_or(KvError::Overflow),
+                };
+                let expected = expected.and_then(|sum| {
+                    let until = old.map_or(until, |(until, _)| until);
+                    model.put(space, quota, &key, until, sum.to_string().into_bytes()).map(|()| sum)
+                });
+                assert_eq!(kv.increment(place, &key, by, ttl).await, expected, "increment {by} {what}");
+            }
+            _ => _ = now.fetch_add([1000, 2000, 10_000][usize::try_from(dice.roll(3)).unwrap()], Ordering::SeqCst),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_file_follows_the_model() {
+    for seed in 1..=4 {
+        let (directory, now) = (tempfile::tempdir().unwrap(), Arc::new(AtomicU64::new(BEGINNING)));
+        let clock = now.clone();
+        let kv = Kv::open(directory.path(), Arc::new(move || clock.load(Ordering::SeqCst))).unwrap();
+        follows_the_model(&kv, &now, seed, 2000).await;
+    }
+}
+
+#[tokio::test]
+async fn servers_follow_the_model() {
+    for program in ["redis-server", "nats-server"] {
+        for seed in 1..=2 {
+            let Some(server) = Server::start(program) else { continue };
+            let now = Arc::new(AtomicU64::new(BEGINNING));
+            follows_the_model(&server.store(&now), &now, seed, 1000).await;
+        }
+    }
+}
+
+/// Two hosts of a fleet: what one writes the other reads, and no two calls answer the same sum.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_counts_together() {
+    for program in ["redis-server", "nats-server"] {
+        let Some(server) = Server::start(program) else { continue };
+        let now = Arc::new(AtomicU64::new(BEGINNING));
+        let hosts = [server.store(&now), server.store(&now)];
+        let wide = Space { name: "a/", quota: 1 << 20 };
+        let calls = (0..200).map(|number: usize| {
+            let kv = hosts[number % 2].clone();
+            tokio::spawn(async move { kv.increment(wide, "a/n", 1, 0).await.unwrap() })
+        });
+        let mut sums = Vec::new();
+        for call in calls.collect::<Vec<_>>() {
+            sums.push(call.await.unwrap());
+        }
+        sums.sort_unstable();
+        assert_eq!(sums, (1..=200).collect::<Vec<_>>(), "{program}");
+        hosts[0].set(wide, "a/x", b"one".to_vec(), 10).await.unwrap();
+        assert_eq!(hosts[1].get("a/x").await, Ok(Some(b"one".to_vec())), "{program}");
+        // A view of a shared store writes nothing there.
+        let view = hosts[1].shadow();
+        assert_eq!(view.increment(wide, "a/n", 1, 0).await, Ok(201), "{program}");
+        assert_eq!(hosts[0].get("a/n").await, Ok(Some(b"200".to_vec())), "{program}");
+    }
+}
+
+/// Killed and started again: calls fail meanwhile and work afterwards, and what was acknowledged is there.
+#[tokio::test]
+async fn a_server_that_was_killed_has_what_it_acknowledged() {
+    for program in ["redis-server", "nats-server"] {
+        let Some(mut server) = Server::start(program) else { continue };
+        let now = Arc::new(AtomicU64::new(BEGINNING));
+        let kv = server.store(&now);
+        let wide = Space { name: "a/", quota: 1 << 20 };
+        let mut sum = 0;
+        for round in 0..3 {
+            for _ in 0..20 {
+                sum = kv.increment(wide, "a/n", 1, 0).await.unwrap();
+            }
+            server.kill();
+            assert_eq!(kv.get("a/n").await, Err(KvError::Unavailable), "{program} {round}");
+            server.start_again();
+            let began = std::time::Instant::now();
+            let found = loop {
+                match kv.get("a/n").await {
+                    Ok(found) => break found,
+                    Err(error) => assert!(began.elapsed() < PATIENCE, "{program} {round}: {error}"),
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            };
+            assert_eq!(found, Some(sum.to_string().into_bytes()), "{program} {round}");
+        }
+    }
+}

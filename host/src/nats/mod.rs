@@ -1,0 +1,255 @@
+//! Connections to NATS servers: which servers, whom to trust, how to be let in, and what became of what was published.
+//!
+//! A [`Link`] connects when it is first used, and again when it is used after its connection broke; it never waits for a
+//! server in the background, and what could not be sent is not sent later. Whoever publishes hears within a bounded time
+//! whether a stream has it. The room does not know what is published, nor why.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::{self, Context};
+use async_nats::{ConnectOptions, HeaderMap, ServerAddr};
+use hyper::body::Bytes;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::config::NatsServers;
+
+/// How long one server may take to be connected to.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long nobody connects after it went wrong: those who come meanwhile hear what the last one heard.
+const REST: Duration = Duration::from_millis(500);
+/// How often a connection is asked whether it is still there. The second silence ends it.
+const PING: Duration = Duration::from_secs(10);
+
+/// A way to the servers of one NATS system. Clones share its connection.
+#[derive(Clone)]
+pub struct Link(Arc<Inner>);
+
+struct Inner {
+    servers: Vec<ServerAddr>,
+    options: ConnectOptions,
+    state: Mutex<Standing>,
+}
+
+#[derive(Default)]
+struct Standing {
+    connection: Option<Context>,
+    /// When connecting failed last, and why.
+    failed: Option<(Instant, String)>,
+}
+
+/// A file that the configuration names for NATS servers cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {}", path.display())]
+pub struct FileError {
+    path: PathBuf,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Where a stream keeps what was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The stream.
+    pub stream: String,
+    /// The place in it.
+    pub sequence: u64,
+}
+
+/// What was published is in no stream, so far as is known here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// There is no connection.
+    #[error("no server can be reached: {0}")]
+    Unreachable(String),
+    /// No stream takes the subject, or no JetStream is there.
+    #[error("no stream takes the subject")]
+    NoStream,
+    /// Servers take no more than this.
+    #[error("the server takes messages of at most {0} octets")]
+    TooLarge(usize),
+    /// It may be kept and may be not.
+    #[error("no acknowledgement came in time")]
+    Silent,
+    /// It was to be the successor of something that is not the last any more.
+    #[error("something else was published there meanwhile")]
+    Outdated,
+    /// The stream does not take it.
+    #[error("the stream refused it: {0}")]
+    Refused(String),
+}
+
+impl Link {
+    /// Reads the files that are named. Nobody is connected to.
+    ///
+    /// # Errors
+    /// One of them cannot be used.
+    pub fn load(servers: &NatsServers) -> Result<Link, FileError> {
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |source| FileError { path, source }
+        };
+        let mut options = ConnectOptions::new()
+            .name("pillarbox")
+            .connection_timeout(CONNECT)
+            .ping_interval(PING)
+            // Once to each: who is left without a connection connects anew, and hears at once what is wrong.
+            .max_reconnects(servers.hosts.len())
+            .ignore_discovered_servers();
+        if servers.tls || servers.authorities.is_some() {
+            let file = servers.authorities.as_deref();
+            let tls = trust(file).map_err(fail(file.unwrap_or(Path::new("the system's authorities"))))?;
+            options = options.tls_client_config(tls).require_tls(servers.tls);
+        }
+        if let Some(path) = &servers.credentials {
+            let read = || Ok(std::fs::read_to_string(path)?);
+            let text: String = read().map_err(fail(path))?;
+            options = options.credentials(&text).map_err(|error| fail(path)(error.into()))?;
+        }
+        if let Some(path) = &servers.token_file {
+            options = options.token(first_line(path).map_err(fail(path))?);
+        }
+        let scheme = if servers.tls { "tls" } else { "nats" };
+        let address = |(host, port): &(crate::config::Host, u16)| format!("{scheme}://{host}:{port}").parse().ok();
+        let servers = servers.hosts.iter().filter_map(address).collect();
+        Ok(Link(Arc::new(Inner { servers, options, state: Mutex::default() })))
+    }
+
+    /// The connection, made if there is none. Takes no longer than connecting may.
+    ///
+    /// # Errors
+    /// [`NotKept::Unreachable`].
+    pub async fn connection(&self) -> Result<Context, NotKept> {
+        let mut standing = self.0.state.lock().await;
+        let alive = |it: &&Context| it.client().connection_state() != State::Disconnected;
+        if let Some(connection) = standing.connection.as_ref().filter(alive) {
+            return Ok(connection.clone());
+        }
+        standing.connection = None;
+        if let Some((at, said)) = &standing.failed
+            && at.elapsed() < REST
+        {
+            return Err(NotKept::Unreachable(said.clone()));
+        }
+        let servers = self.to_string();
+        let connecting = self.0.options.clone().connect(self.0.servers.clone());
+        let connected = match timeout(CONNECT, connecting).await {
+            Ok(connected) => connected.map_err(|error| error.to_string()),
+            Err(_) => Err("no answer in time".to_owned()),
+        };
+        match connected {
+            Ok(client) => {
+                if standing.failed.take().is_some() {
+                    tracing::info!(servers, "nats servers are reached again");
+                }
+                Ok(standing.connection.insert(jetstream::new(client)).clone())
+            }
+            Err(error) => {
+                if standing.failed.is_none() {
+                    tracing::warn!(servers, error, "nats servers cannot be reached");
+                }
+                standing.failed = Some((Instant::now(), error.clone()));
+                Err(NotKept::Unreachable(error))
+            }
+        }
+    }
+
+    /// Octets of the largest message that is taken, headers and all.
+    ///
+    /// # Errors
+    /// [`NotKept::Unreachable`].
+    pub async fn largest(&self) -> Result<usize, NotKept> {
+        Ok(self.connection().await?.client().max_payload())
+    }
+
+    /// Publishes, and waits so long at most for the word of a stream that it has it.
+    ///
+    /// # Errors
+    /// It has not, so far as is known.
+    pub async fn publish(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+        patience: Duration,
+    ) -> Result<Kept, NotKept> {
+        let published = timeout(patience, async {
+            let mut connection = self.connection().await?;
+            connection.set_timeout(patience);
+            let sent = connection.publish_with_headers(subject, headers, payload).await;
+            let kept = match sent {
+                Ok(sent) => sent.await,
+                Err(error) => Err(error),
+            };
+            kept.map_err(|error| match error.kind() {
+                PublishErrorKind::StreamNotFound => NotKept::NoStream,
+                PublishErrorKind::WrongLastSequence => NotKept::Outdated,
+                PublishErrorKind::TimedOut => NotKept::Silent,
+                PublishErrorKind::BrokenPipe => NotKept::Unreachable("the connection broke".to_owned()),
+                PublishErrorKind::MaxPayloadExceeded => NotKept::TooLarge(connection.client().max_payload()),
+                PublishErrorKind::MaxAckPending | PublishErrorKind::WrongLastMessageId | PublishErrorKind::Other => {
+                    NotKept::Refused(error.to_string())
+                }
+            })
+        });
+        let kept = published.await.unwrap_or(Err(NotKept::Silent))?;
+        Ok(Kept { stream: kept.stream, sequence: kept.sequence })
+    }
+}
+
+/// The servers.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, server) in self.0.servers.iter().enumerate() {
+            let between = if number == 0 { "" } else { "," };
+            write!(f, "{between}{}:{}", server.host(), server.port())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Link").field(&self.to_string()).finish()
+    }
+}
+
+/// The first line of a file, which holds a secret. Blanks around it are not part of it.
+///
+/// # Errors
+/// It cannot be read, or is empty.
+pub fn first_line(path: &Path) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    let text = std::fs::read_to_string(path)?;
+    match text.lines().next().map(str::trim) {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err("its first line is empty".into()),
+    }
+}
+
+/// TLS with servers of these authorities, or of the system's.
+fn trust(file: Option<&Path>) -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
+    let mut roots = RootCertStore::empty();
+    match file {
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        Some(file) => {
+            for certificate in CertificateDer::pem_slice_iter(&std::fs::read(file)?) {
+                roots.add(certificate?)?;
+            }
+        }
+    }
+    if roots.is_empty() {
+        return Err(pem::Error::NoItemsFound.into());
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}

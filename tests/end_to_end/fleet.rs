@@ -1,0 +1,265 @@
+//! What 250 means where a message goes to a NATS stream: the stream has it, whatever becomes of its server. Debian's server
+//! is started on loopback, stopped and killed; where it is not installed the tests say so, and `PILLARBOX_CLIENTS` in the
+//! environment makes that a failure.
+
+use pillarbox_tests::{Client, PATIENCE, Server, until};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A NATS server on a port of its own, and where it keeps its streams. Dropped, it is killed.
+struct Nats {
+    child: Child,
+    port: u16,
+    directory: PathBuf,
+}
+
+impl Nats {
+    /// One that keeps its streams here, with a stream for `mail.>`; none where the program is not there.
+    fn start(directory: &Path) -> Option<Nats> {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let Some(child) = run(port, directory) else {
+            assert!(std::env::var_os("PILLARBOX_CLIENTS").is_none(), "there is no nats-server");
+            println!("not tried: there is no nats-server");
+            return None;
+        };
+        let nats = Nats { child, port, directory: directory.to_owned() };
+        until("nats-server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some(nats)
+    }
+
+    fn make_stream(&self) {
+        let config = json!({ "name": "MAIL", "subjects": ["mail.>"], "storage": "file" });
+        let made = self.ask("$JS.API.STREAM.CREATE.MAIL", &config);
+        assert_eq!(made["config"]["name"], "MAIL", "{made}");
+    }
+
+    /// SIGKILL.
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM.
+    fn stop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn start_again(&mut self) {
+        self.child = run(self.port, &self.directory).unwrap();
+        until("nats-server", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+    }
+
+    /// One question to the server, on a connection of its own.
+    fn ask(&self, subject: &str, question: &Value) -> Value {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let question = question.to_string();
+        let hello = r#"CONNECT {"verbose":false,"headers":true,"no_responders":true}"#;
+        write!(stream, "{hello}\r\nSUB in 1\r\nPUB {subject} in {}\r\n{question}\r\n", question.len()).unwrap();
+        let mut stream = BufReader::new(stream);
+        loop {
+            let mut line = String::new();
+            assert_ne!(stream.read_line(&mut line).unwrap(), 0, "the server hung up");
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("MSG") => {
+                    let mut answer = vec![0; words.last().unwrap().parse().unwrap()];
+                    stream.read_exact(&mut answer).unwrap();
+                    return serde_json::from_slice(&answer).unwrap();
+                }
+                Some("PING") => stream.get_mut().write_all(b"PONG\r\n").unwrap(),
+                // Nobody answers there.
+                Some("HMSG") => return Value::Null,
+                _ => {}
+            }
+        }
+    }
+
+    /// How much is in the stream.
+    fn count(&self) -> u64 {
+        let info = self.ask("$JS.API.STREAM.INFO.MAIL", &json!({}));
+        info["state"]["last_seq"].as_u64().unwrap_or_default()
+    }
+
+    /// All that is in the stream, in order: subject, envelope and payload.
+    fn messages(&self) -> Vec<(String, Value, Vec<u8>)> {
+        let message = |seq: u64| {
+            let answer = self.ask("$JS.API.STREAM.MSG.GET.MAIL", &json!({ "seq": seq }));
+            let text = |name: &str| answer["message"][name].as_str().unwrap_or_default().to_owned();
+            let headers = String::from_utf8(decoded(&text("hdrs"))).unwrap();
+            let envelope = headers.lines().find_map(|line| line.strip_prefix("Pillarbox-Envelope: ")).unwrap();
+            (text("subject"), serde_json::from_str(envelope).unwrap(), decoded(&text("data")))
+        };
+        (1..=self.count()).map(message).collect()
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(port: u16, directory: &Path) -> Option<Child> {
+    let unpacked = std::env::var_os("PILLARBOX_CLIENTS").map(PathBuf::from);
+    let unpacked = unpacked.map(|clients| clients.join("nats-server/usr/sbin/nats-server")).filter(|it| it.exists());
+    let mut command = Command::new(unpacked.unwrap_or_else(|| PathBuf::from("nats-server")));
+    command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(directory);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
+}
+
+fn decoded(base64: &str) -> Vec<u8> {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.decode(base64).unwrap()
+}
+
+/// A server that publishes for `n.test`, and has Maildirs for everybody else.
+fn start(port: u16) -> Server {
+    Server::start(&format!(
+        r#"
+[server]
+hostname = "mx.example.test"
+state-dir = "state"
+[listener.edge]
+address = ["127.0.0.1:0"]
+relay.domains = ["*"]
+[listener.lmtp]
+address = ["127.0.0.1:0"]
+protocol = "lmtp"
+relay.domains = ["*"]
+[[route]]
+domains = ["n.test"]
+to = "nats://127.0.0.1:{port}/mail.{{listener}}.{{domain}}"
+timeout = "2s"
+[[route]]
+to = "maildir:mail/{{domain}}/{{local}}"
+create = true
+"#
+    ))
+}
+
+const TEXT: &str = "Subject: octets\r\n\r\n.\r\n..\r\nW\u{f6}rter\r\n";
+
+fn place(name: &str) -> PathBuf {
+    let place = pillarbox_tests::repository().join(format!("target/tmp/nats-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&place);
+    place
+}
+
+#[test]
+fn a_message_is_in_the_stream_when_250_is_said() {
+    let place = place("250");
+    let Some(nats) = Nats::start(&place) else { return };
+    let server = start(nats.port);
+    let mut client = server.client("edge");
+    client.hello();
+    let refused = client.submit("a@x.test", &["b@n.test"], TEXT);
+    assert!(refused.last().starts_with("451 4.3.0 "), "there is no stream: {}", refused.last());
+    nats.make_stream();
+    let id = client.deliver("a@x.test", &["B.c@n.test", "d@n.test", "e@m.test"], TEXT);
+    let messages = nats.messages();
+    let [(subject, envelope, payload)] = &messages[..] else { panic!("{messages:?}") };
+    assert_eq!(subject, "mail.edge.n%2Etest");
+    assert_eq!((envelope["id"].as_str(), envelope["sender"].as_str()), (Some(&*id), Some("a@x.test")));
+    let names = envelope["recipients"].as_array().unwrap().iter().map(|it| it["address"].as_str().unwrap());
+    assert_eq!(names.collect::<Vec<_>>(), ["B.c@n.test", "d@n.test"]);
+    assert!(payload.starts_with(b"Received: from ") && payload.ends_with(TEXT.as_bytes()), "{payload:?}");
+    server.log().event("delivered", &[("id", &id), ("recipient", "e@m.test")]);
+    server.log().event("delivered", &[("id", &id), ("recipient", "d@n.test")]);
+    until("an empty queue", || server.site().files("state/spool/queue").is_empty());
+    assert_eq!(server.site().files("mail").len(), 1);
+    let _ = std::fs::remove_dir_all(place);
+}
+
+#[test]
+fn what_the_server_takes_none_of_is_refused_for_good() {
+    let place = place("large");
+    let Some(nats) = Nats::start(&place) else { return };
+    nats.make_stream();
+    let server = start(nats.port);
+    let large = format!("{TEXT}{}", format!("{}\r\n", "x".repeat(98)).repeat(11_000));
+    let mut client = server.client("edge");
+    client.hello();
+    let refused = client.submit("a@x.test", &["b@n.test", "c@m.test"], &large);
+    assert!(refused.last().starts_with("552 5.3.4 "), "{}", refused.last());
+    // LMTP has a reply for each.
+    let mut client = server.client("lmtp");
+    client.expect("LHLO client.test", "250*");
+    let first = client.submit("a@x.test", &["b@n.test", "c@m.test"], &large);
+    assert!(first.last().starts_with("552 5.3.4 "), "{}", first.last());
+    client.expect_reply("250 *");
+    server.log().event("delivered", &[("recipient", "c@m.test")]);
+    assert!(nats.messages().is_empty());
+    assert_eq!(server.site().files("mail").len(), 1);
+    let _ = std::fs::remove_dir_all(place);
+}
+
+/// Its server is stopped and killed in the middle of it all: whoever heard 250 is in the stream, whoever did not heard 4xx,
+/// and it goes on by itself.
+#[test]
+fn nothing_that_was_acknowledged_is_lost_with_its_server() {
+    let place = place("killed");
+    let Some(mut nats) = Nats::start(&place) else { return };
+    nats.make_stream();
+    let server = start(nats.port);
+    let over = AtomicBool::new(false);
+    let (address, stop) = (server.address("edge"), &over);
+    let mut accepted = BTreeSet::new();
+    let mut refused = 0;
+    std::thread::scope(|scope| {
+        let work = move || {
+            let (mut accepted, mut refused) = (Vec::new(), 0_u32);
+            let mut client = Client::connect(address);
+            client.hello();
+            while !stop.load(Ordering::Relaxed) {
+                let reply = client.submit("a@x.test", &["b@n.test"], TEXT);
+                match reply.last().strip_prefix("250 2.0.0 OK ") {
+                    Some(id) => accepted.push(id.to_owned()),
+                    None => {
+                        assert!(reply.last().starts_with("451 4.3.0 "), "{}", reply.last());
+                        refused += 1;
+                    }
+                }
+                // No faster than it can be looked at afterwards.
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            (accepted, refused)
+        };
+        let clients = [scope.spawn(work), scope.spawn(work), scope.spawn(work)];
+        for kill in [true, false, true] {
+            let before = nats.count();
+            until("mail in the stream", || nats.count() > before + 20);
+            let failed = server.log().events().iter().filter(|event| event.is("not handed over")).count();
+            if kill {
+                nats.kill()
+            } else {
+                nats.stop()
+            }
+            server.log().count(failed + 1, "not handed over");
+            nats.start_again();
+        }
+        let before = nats.count();
+        until("mail in the stream again", || nats.count() > before + 20);
+        over.store(true, Ordering::Relaxed);
+        for client in clients {
+            let (theirs, refusals) = client.join().unwrap();
+            accepted.extend(theirs);
+            refused += refusals;
+        }
+    });
+    let kept = nats.messages().iter().map(|(_, envelope, _)| envelope["id"].as_str().unwrap().to_owned()).collect();
+    let lost: Vec<_> = BTreeSet::difference(&accepted, &kept).collect();
+    assert!(lost.is_empty(), "{} of {}: {lost:?}", lost.len(), accepted.len());
+    assert!(refused > 0 && accepted.len() > 60, "{refused} refused, {} accepted", accepted.len());
+    assert!(server.site().files("state/spool/queue").is_empty());
+    let _ = std::fs::remove_dir_all(place);
+}

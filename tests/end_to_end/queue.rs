@@ -167,6 +167,8 @@ fn faults_are_listed() {
     assert_eq!(listed["messages"].as_array().unwrap().len(), 1, "{listed}");
     let faults: Vec<&str> =
         listed["faults"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
-    assert!(faults.contains(&"01LATER.1"), "{listed}");
-    server.order(&["queue", "list"]).exits(0).says(&id).says("01LATER.1\n  ");
+    for name in ["queue/01LATER.1", "queue/01DIRECTORY.1", "queue/not a message"] {
+        assert!(faults.contains(&name), "{name}: {listed}");
+    }
+    server.order(&["queue", "list"]).exits(0).says(&id).says("queue/01LATER.1\n  ");
 }

@@ -3,15 +3,17 @@
 use super::Server;
 use crate::control::Response;
 use crate::control::{Acted, DestinationStatus, Fault, Letter, PART, QueueOrder, QueuePage, Queued, QueuedRecipient};
-use crate::delivery::{Action, Counts, Handle, OrderError, Page, Waiting};
+use crate::delivery::{Action, Counts, Handle, OrderError, Page, Selection, Waiting};
 use crate::observe::{Story, chain, clip, timestamp};
-use crate::spool::{Ended, Envelope, LoadError, MessageId, Recipient, Spool, Standing, Stored};
+use crate::spool::{self, Ended, Envelope, LoadError, MessageId, Recipient, Spool, Standing, Stored};
 use std::io::{self, Read};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Messages that are looked at for one answer, and recipients of each that it names.
 const MESSAGES: usize = 1000;
 const RECIPIENTS: usize = 8;
+/// Files that are no message, or a damaged one, that are named.
+const FAULTS: usize = 1000;
 /// Events of the history that is shown with a message: the last.
 const HISTORY: usize = 200;
 
@@ -20,9 +22,9 @@ impl Server {
     pub(super) async fn postmaster(&self, order: QueueOrder) -> Response {
         let handle = &self.queue;
         match order {
-            QueueOrder::List { selection, after } => match handle.page(&selection, after.as_deref(), MESSAGES).await {
-                Ok(page) => Response::Queue(listed(page, now())),
-                Err(error) => Response::Refused(chain(&error)),
+            QueueOrder::List { selection, after } => match self.listed(&selection, after.as_deref()).await {
+                Ok(page) => Response::Queue(page),
+                Err(text) => Response::Refused(text),
             },
             QueueOrder::Show { id, offset } => match self.letter(&id, offset).await {
                 Ok(letter) => Response::Letter(Box::new(letter)),
@@ -39,6 +41,19 @@ impl Server {
                 Response::Acted(acted)
             }
         }
+    }
+
+    /// A part of the queue. What lies there and is no message stands in the first part, unless only some are asked for.
+    async fn listed(&self, selection: &Selection, after: Option<&str>) -> Result<QueuePage, String> {
+        let page = self.queue.page(selection, after, MESSAGES).await.map_err(|error| chain(&error))?;
+        let mut listed = listed(page, now());
+        listed.faults.clear();
+        if after.is_none() && *selection == Selection::default() {
+            let faults = self.spool.faults(FAULTS).await.map_err(|error| chain(&error))?;
+            let fault = |it: spool::Fault| Fault { name: format!("{}/{}", it.directory, it.name), fault: it.reason };
+            listed.faults = faults.into_iter().map(fault).collect();
+        }
+        Ok(listed)
     }
 
     /// How a message stands, if it is in the queue.

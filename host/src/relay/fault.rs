@@ -120,6 +120,7 @@ fn refusal(server: &str, phase: Phase, reply: &Reply, reach: Reach) -> Failure {
         text: one_line(&format!("{server} said at {}: {line}", phase.name())),
         remote: Some(server.to_owned()),
         reply: Some(line),
+        cause: None,
         reach,
     }
 }

@@ -52,6 +52,9 @@ pub struct Failure {
     pub remote: Option<String>,
     /// The SMTP reply that said so, on one line (Diagnostic-Code), if one did.
     pub reply: Option<String>,
+    /// The status of the last attempt, where this is that nothing more is tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// Whom else it would happen to.
     pub reach: Reach,
 }
@@ -74,7 +77,14 @@ pub const TEXT_MAX: usize = 1024;
 impl Failure {
     /// A failure that no remote host spoke of.
     pub fn local(status: &str, text: impl Into<String>, reach: Reach) -> Failure {
-        Failure { status: status.to_owned(), text: one_line(&text.into()), remote: None, reply: None, reach }
+        Failure {
+            status: status.to_owned(),
+            text: one_line(&text.into()),
+            remote: None,
+            reply: None,
+            cause: None,
+            reach,
+        }
     }
 }
 

@@ -248,11 +248,15 @@ fn explain(text: &mut String, told: &Told<'_>) {
 /// What only this server says of a failure is for its log: it names files, and hosts of the inside.
 fn explain_failure(text: &mut String, failure: &Failure) {
     let remote = failure.remote.as_deref().map(domain);
+    let mut said = phrase(&failure.status).to_owned();
+    if let Some(cause) = &failure.cause {
+        said = format!("{said} The last attempt: {}", phrase(cause));
+    }
     let said = match (&remote, &failure.reply) {
-        (Some(remote), Some(reply)) => format!("{} {remote} said: {reply}", phrase(&failure.status)),
-        (None, Some(reply)) => format!("{} The reply was: {reply}", phrase(&failure.status)),
-        (Some(remote), None) => format!("{} This happened with {remote}.", phrase(&failure.status)),
-        (None, None) => phrase(&failure.status).to_owned(),
+        (Some(remote), Some(reply)) => format!("{said} {remote} said: {reply}"),
+        (None, Some(reply)) => format!("{said} The reply was: {reply}"),
+        (Some(remote), None) => format!("{said} This happened with {remote}."),
+        (None, None) => said,
     };
     wrapped(text, "    ", "    ", &said);
 }

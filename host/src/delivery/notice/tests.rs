@@ -169,6 +169,7 @@ fn rejected(status: &str, reply: &str) -> Failure {
         text: "it said no".to_owned(),
         remote: Some("mx.example.net".to_owned()),
         reply: Some(reply.to_owned()),
+        cause: None,
         reach: Reach::Recipient,
     }
 }
@@ -191,6 +192,7 @@ type Case = (&'static str, Envelope, Vec<u8>, Vec<(usize, Report)>);
 
 /// What is in a golden file: its name, the envelope, the content, and what is told.
 fn golden() -> Vec<Case> {
+    let expired = Failure::local("4.4.7", "not delivered within 5 days: /secret", Reach::Message);
     let failed = |reply: &str| Report::Failed(rejected("5.1.1", reply));
     let utf8 = "Subject: gr\u{fc}\u{df}e\r\n\r\nh\u{e9}\r\n".as_bytes();
     vec![
@@ -208,7 +210,7 @@ fn golden() -> Vec<Case> {
                 vec![recipient("robert@inside.example", &["NOTIFY=FAILURE", "ORCPT=rfc822;bob+2Blist@example.net"])],
             ),
             PLAIN.to_vec(),
-            vec![(0, Report::Failed(Failure::local("4.4.7", "not delivered within 5 days: /secret", Reach::Message)))],
+            vec![(0, Report::Failed(Failure { cause: Some("4.4.1".to_owned()), ..expired }))],
         ),
         (
             "delayed",
@@ -504,6 +506,7 @@ async fn no_peer_writes_fields() {
                 text: raw.to_owned(),
                 remote: Some(raw.to_owned()),
                 reply: Some(raw.to_owned()),
+                cause: None,
                 reach: Reach::Recipient,
             };
             let receipt =

@@ -218,6 +218,7 @@ pub(super) fn with_reason(status: &str, text: String, last: Option<&Failure>) ->
     let mut failure = Failure::local(status, text, Reach::Recipient);
     if let Some(last) = last {
         (failure.remote, failure.reply) = (last.remote.clone(), last.reply.clone());
+        failure.cause = Some(last.status.clone());
     }
     failure
 }

@@ -28,8 +28,16 @@ impl Sender {
 
     /// Sends the message of this number.
     pub fn send(&mut self, number: u64) -> Answer {
-        for command in ["MAIL FROM:<a@client.test>\r\n", "RCPT TO:<b@example.test>\r\n", "DATA\r\n"] {
-            match self.say(command) {
+        self.send_to(number, &["b@example.test"])
+    }
+
+    /// Sends it to others.
+    pub fn send_to(&mut self, number: u64, recipients: &[&str]) -> Answer {
+        let mut commands = vec!["MAIL FROM:<a@client.test>\r\n".to_owned()];
+        commands.extend(recipients.iter().map(|recipient| format!("RCPT TO:<{recipient}>\r\n")));
+        commands.push("DATA\r\n".to_owned());
+        for command in commands {
+            match self.say(&command) {
                 Some(reply) if reply.starts_with(['2', '3']) => {}
                 Some(reply) => {
                     let _ = self.say("RSET\r\n");

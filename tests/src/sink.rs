@@ -321,7 +321,7 @@ impl Sink {
             }
             Manner::Slow(wait) => {
                 for octet in format!("{reply}\r\n").bytes() {
-                    thread::sleep(wait);
+                    thread::park_timeout(wait);
                     stream.write_all(&[octet])?;
                 }
                 Ok(reply.starts_with(['2', '3']))

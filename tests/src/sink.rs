@@ -44,6 +44,8 @@ pub enum Manner {
     /// It refuses behind the message's end each recipient whose address holds the first: the second is that reply. Over
     /// LMTP, where each recipient has a reply of its own, and the others are taken.
     ExceptAtEnd(&'static str, &'static str),
+    /// It takes the message for its first recipient, says so, and closes. Over LMTP the others wait for their replies.
+    TakeForOne,
 }
 
 /// A moment of the conversation.
@@ -61,6 +63,8 @@ pub enum Stage {
     Recipient,
     /// At DATA.
     Data,
+    /// Within the message, of which it has seen a beginning.
+    Content,
     /// Behind the message's end.
     End,
 }
@@ -244,6 +248,7 @@ impl Sink {
                     if !self.say(reader.get_mut(), Stage::Data, "354 go")? {
                         continue;
                     }
+                    self.interrupt(&mut reader)?;
                     let content = read_content(&mut reader)?;
                     let tls = matches!(reader.get_ref(), Channel::Tls(_));
                     let mut taken = Taken {
@@ -258,6 +263,11 @@ impl Sink {
                         _ => None,
                     };
                     taken.recipients.retain(|address| refused(address).is_none());
+                    if manner == Manner::TakeForOne {
+                        taken.recipients.truncate(1);
+                        self.lock().taken.push(taken);
+                        return writeln(reader.get_mut(), "250 2.0.0 taken for one");
+                    }
                     if keeps(&manner) && !taken.recipients.is_empty() {
                         self.lock().taken.push(taken);
                     }
@@ -276,6 +286,29 @@ impl Sink {
                 "QUIT" => return writeln(reader.get_mut(), "221 2.0.0 bye"),
                 _ => writeln(reader.get_mut(), "500 5.5.1 what?")?,
             }
+        }
+    }
+
+    /// Behaves as its manner is within the message.
+    fn interrupt(&self, reader: &mut BufReader<Channel>) -> std::io::Result<()> {
+        let manner = self.lock().manner.clone();
+        let gone = || Err(ErrorKind::ConnectionAborted.into());
+        match manner {
+            // The other side sees that nobody reads, and this side never that it went.
+            Manner::Hang(Stage::Content) => loop {
+                thread::park();
+            },
+            Manner::Drop(Stage::Content) => {
+                reader.read_exact(&mut [0; 16])?;
+                gone()
+            }
+            Manner::Reply(Stage::Content, reply) => {
+                reader.read_exact(&mut [0; 16])?;
+                writeln(reader.get_mut(), reply)?;
+                while reader.read(&mut [0; 4096])? > 0 {}
+                gone()
+            }
+            _ => Ok(()),
         }
     }
 

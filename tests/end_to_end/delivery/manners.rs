@@ -47,16 +47,20 @@ fn contents() -> Vec<Vec<u8>> {
     vec![odd, large]
 }
 
-const QUICK: &str = "timeout.command = \"2s\"\ntimeout.end-of-data = \"2s\"";
+const QUICK: &str = "timeout.command = \"2s\"\ntimeout.data = \"2s\"\ntimeout.end-of-data = \"2s\"";
 const VERIFIED: &str = "tls.mode = \"verified\"\ntls.authorities = \"good/cert.pem\"\ntls.name = \"sink.example.test\"";
+
+/// All that a server says in a conversation of three recipients from MAIL on.
+const AHEAD: &str = "250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n250 2.0.0 taken\r\n";
 
 fn cases() -> Vec<Case> {
     use End::{Taken, Told, Waits};
     use Kind::{Lmtp, Smtp, Tls};
     use Manner::{
-        Drop, Endless, Except, ExceptAtEnd, Garbage, Hang, Long, Reply, Say, Slow, TakeThenReset, TakeUnsaid,
+        Drop, Endless, Except, ExceptAtEnd, Garbage, Hang, Long, Reply, Say, Slow, TakeForOne, TakeThenReset,
+        TakeUnsaid,
     };
-    use Stage::{Banner, Data, End as Dot, Hello, Mail, Recipient, StartTls};
+    use Stage::{Banner, Content, Data, End as Dot, Hello, Mail, Recipient, StartTls};
     let case = |kind, manner, keys, end| Case { kind, manner, keys, end };
     let smtp = |manner, end| Case { kind: Smtp, manner, keys: "", end };
     vec![
@@ -76,6 +80,18 @@ fn cases() -> Vec<Case> {
         case(Smtp, Hang(Banner), QUICK, Waits("4.4.2")),
         case(Smtp, Hang(Mail), QUICK, Waits("4.4.2")),
         case(Smtp, Hang(Dot), QUICK, Waits("4.4.2")),
+        case(Smtp, Hang(Content), QUICK, Waits("4.4.2")),
+        smtp(Drop(Content), Waits("4.4.2")),
+        smtp(Reply(Content, "451 4.3.0 enough"), Waits("4.3.0")),
+        smtp(Reply(Content, "552 5.3.4 too large"), Told(3, "5.3.4")),
+        smtp(Reply(Banner, "250 hello"), Waits("4.0.0")),
+        smtp(Reply(Mail, "354 go"), Waits("4.0.0")),
+        smtp(Reply(Recipient, "354 go"), Waits("4.0.0")),
+        smtp(Reply(Data, "250 2.0.0 ok"), Waits("4.0.0")),
+        smtp(Reply(Recipient, "251 2.1.5 will forward"), Taken),
+        // Replies to what was not said yet.
+        smtp(Say(Mail, AHEAD), Waits("4.5.0")),
+        smtp(Say(Data, "354 go\r\n250 2.0.0 taken\r\n"), Waits("4.5.0")),
         smtp(Drop(Banner), Waits("4.4.2")),
         smtp(Drop(Recipient), Waits("4.4.2")),
         smtp(Drop(Data), Waits("4.4.2")),
@@ -105,6 +121,7 @@ fn cases() -> Vec<Case> {
         case(Lmtp, ExceptAtEnd("two@", "552 5.2.2 over quota"), "", Told(1, "5.2.2")),
         case(Lmtp, ExceptAtEnd("two@", "452 4.2.2 over quota"), "", Waits("4.2.2")),
         case(Lmtp, Drop(Dot), "", Waits("4.4.2")),
+        case(Lmtp, TakeForOne, "", Waits("4.4.2")),
     ]
 }
 
@@ -174,18 +191,22 @@ fn nothing_is_lost_nor_twice_whatever_the_next_hop_does() {
         bed.ids = contents.iter().map(|content| client.deliver(&sender, &to, content)).collect();
     }
 
+    let mut wrong = Vec::new();
     for bed in &beds {
         if let End::Waits(status) = bed.case.end {
             let what = bed.what();
             let id = &bed.ids[0];
             let tried = server.log().wait_for(&what, |event| event.is("delivery deferred") && event.field("id") == id);
-            assert_eq!(tried.field("status"), status, "{what}: {tried:?}");
+            if tried.field("status") != status {
+                wrong.push(format!("{what}: {tried:?}"));
+            }
             if bed.case.kind == Kind::Tls {
                 bed.sink.encrypt(&good);
             }
             bed.sink.behave(Manner::Take);
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     emptied(&server);
     for bed in &beds {
         check(bed, &site, &contents);

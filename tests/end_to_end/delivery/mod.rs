@@ -1,6 +1,7 @@
 //! What becomes of a message behind its 250, with servers to relay to in good manners and bad, and senders that have a
 //! mailbox to be told in.
 
+mod changes;
 mod fairness;
 mod manners;
 mod notices;

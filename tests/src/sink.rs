@@ -46,6 +46,8 @@ pub enum Manner {
     ExceptAtEnd(&'static str, &'static str),
     /// It takes the message for its first recipient, says so, and closes. Over LMTP the others wait for their replies.
     TakeForOne,
+    /// Its reply at MAIL, which it has forgotten by RCPT.
+    Forgetful(&'static str),
 }
 
 /// A moment of the conversation.
@@ -227,7 +229,11 @@ impl Sink {
                     }
                 }
                 "MAIL" => {
-                    let begun = self.say(reader.get_mut(), Stage::Mail, "250 2.1.0 ok")?;
+                    let manner = self.lock().manner.clone();
+                    let begun = match manner {
+                        Manner::Forgetful(reply) => writeln(reader.get_mut(), reply).map(|()| true),
+                        _ => self.say(reader.get_mut(), Stage::Mail, "250 2.1.0 ok"),
+                    }?;
                     sender = begun.then(|| command.get(10..).unwrap_or_default().to_owned());
                     recipients.clear();
                 }
@@ -305,7 +311,7 @@ impl Sink {
             Manner::Reply(Stage::Content, reply) => {
                 reader.read_exact(&mut [0; 16])?;
                 writeln(reader.get_mut(), reply)?;
-                while reader.read(&mut [0; 4096])? > 0 {}
+                read_content(reader)?;
                 gone()
             }
             _ => Ok(()),

@@ -57,8 +57,8 @@ fn cases() -> Vec<Case> {
     use End::{Taken, Told, Waits};
     use Kind::{Lmtp, Smtp, Tls};
     use Manner::{
-        Drop, Endless, Except, ExceptAtEnd, Garbage, Hang, Long, Reply, Say, Slow, TakeForOne, TakeThenReset,
-        TakeUnsaid,
+        Drop, Endless, Except, ExceptAtEnd, Forgetful, Garbage, Hang, Long, Reply, Say, Slow, TakeForOne,
+        TakeThenReset, TakeUnsaid,
     };
     use Stage::{Banner, Content, Data, End as Dot, Hello, Mail, Recipient, StartTls};
     let case = |kind, manner, keys, end| Case { kind, manner, keys, end };
@@ -85,6 +85,8 @@ fn cases() -> Vec<Case> {
         smtp(Reply(Content, "451 4.3.0 enough"), Waits("4.3.0")),
         smtp(Reply(Content, "552 5.3.4 too large"), Told(3, "5.3.4")),
         smtp(Reply(Banner, "250 hello"), Waits("4.0.0")),
+        smtp(Forgetful("451 4.3.0 not now"), Waits("4.3.0")),
+        smtp(Forgetful("550 5.7.1 never"), Told(3, "5.7.1")),
         smtp(Reply(Mail, "354 go"), Waits("4.0.0")),
         smtp(Reply(Recipient, "354 go"), Waits("4.0.0")),
         smtp(Reply(Data, "250 2.0.0 ok"), Waits("4.0.0")),

@@ -8,12 +8,12 @@
 use super::fault::Fault;
 use super::ledger::{Ledger, waiting};
 use super::random::{Random, cycles};
-use super::sender::{Answer, Sender};
+use super::sender::send_until_it_ends;
 use pillarbox_tests::{PATIENCE, Server, Site};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 
 const SENDERS: usize = 8;
@@ -114,17 +114,7 @@ fn cut(random: &mut Random, lie: bool) -> (usize, Vec<String>) {
         let (told, answers) = mpsc::channel();
         for _ in 0..SENDERS {
             let (told, serial) = (told.clone(), &serial);
-            scope.spawn(move || {
-                let Some(mut sender) = Sender::connect(address) else { return };
-                loop {
-                    let number = serial.fetch_add(1, Ordering::Relaxed);
-                    let answer = sender.send(number);
-                    let ended = answer == Answer::Nothing;
-                    if told.send((number, answer)).is_err() || ended {
-                        return;
-                    }
-                }
-            });
+            scope.spawn(move || send_until_it_ends(address, serial, &told));
         }
         drop(told);
         for (number, answer) in answers.iter().take(count) {

@@ -46,7 +46,7 @@ fn a_hundred_thousand_messages_hold_up_no_start() {
     assert!(matches!(sender.send(2), Answer::Acknowledged(_)), "mail is taken meanwhile");
     let deadline = Instant::now() + PATIENCE * 4;
     loop {
-        let messages = server.status()["queue"]["messages"].as_u64();
+        let messages = server.status()["destinations"][0]["messages"].as_u64();
         if messages == Some(LARGE as u64 + 1) {
             break;
         }

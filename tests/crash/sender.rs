@@ -2,6 +2,8 @@
 
 use pillarbox_tests::Wire;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 
 /// What a message's end of data was answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +69,19 @@ impl Sender {
             if line.as_bytes().get(3) == Some(&b' ') {
                 return Some(line);
             }
+        }
+    }
+}
+
+/// Sends one message after the other until the server is gone, and tells what was said to each.
+pub fn send_until_it_ends(address: SocketAddr, serial: &AtomicU64, told: &mpsc::Sender<(u64, Answer)>) {
+    let Some(mut sender) = Sender::connect(address) else { return };
+    loop {
+        let number = serial.fetch_add(1, Ordering::Relaxed);
+        let answer = sender.send(number);
+        let ended = answer == Answer::Nothing;
+        if told.send((number, answer)).is_err() || ended {
+            return;
         }
     }
 }

@@ -3,10 +3,9 @@
 
 use super::ledger::Ledger;
 use super::random::{Random, cycles};
-use super::sender::{Answer, Sender};
+use super::sender::send_until_it_ends;
 use super::site;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 
 /// Connections at a time.
@@ -47,17 +46,4 @@ fn killed_at_random_under_load() {
         }
     }
     println!("{cycles} kills, {} acknowledged", ledger.acknowledged());
-}
-
-/// Sends one message after the other until the server is gone.
-fn send_until_it_ends(address: SocketAddr, serial: &AtomicU64, told: &mpsc::Sender<(u64, Answer)>) {
-    let Some(mut sender) = Sender::connect(address) else { return };
-    loop {
-        let number = serial.fetch_add(1, Ordering::Relaxed);
-        let answer = sender.send(number);
-        let ended = answer == Answer::Nothing;
-        if told.send((number, answer)).is_err() || ended {
-            return;
-        }
-    }
 }

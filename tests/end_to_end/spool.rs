@@ -183,7 +183,7 @@ fn what_is_discarded_is_written_nowhere() {
 
 #[test]
 fn what_cannot_be_delivered_waits_for_the_next_start() {
-    let site = Site::new(&configs::maildirs(""));
+    let site = Site::new(&configs::maildirs(SOON));
     // Where the domain's directory would be, there is a file.
     site.write("mail/example.test", "in the way");
     let server = site.start();
@@ -211,7 +211,7 @@ fn what_cannot_be_delivered_waits_for_the_next_start() {
 
 #[test]
 fn one_recipient_that_cannot_be_served_holds_up_no_other() {
-    let site = Site::new(&configs::maildirs(""));
+    let site = Site::new(&configs::maildirs(SOON));
     site.write("mail/example.test/b", "in the way");
     let server = site.start();
     let mut client = server.client("edge");
@@ -228,6 +228,9 @@ fn one_recipient_that_cannot_be_served_holds_up_no_other() {
     server.maildir("mail/example.test/b").only();
     server.maildir("mail/example.test/c").only();
 }
+
+/// What fails is tried again soon.
+const SOON: &str = "\n[delivery.retry]\nfirst = \"1s\"\nlongest = \"1s\"\n";
 
 /// Clients that send at a time, and how many messages must have been acknowledged in the end.
 const SENDERS: u32 = 4;
@@ -347,11 +350,12 @@ fn a_spool_that_is_gone_takes_nothing() {
     let mut client = server.client("edge");
     client.hello();
     fs::rename(site.path("state/spool"), site.path("state/away")).unwrap();
-    let reply = client.submit("a@client.test", &["b@example.test"], "Subject: lost\r\n\r\n");
-    assert!(reply.last().starts_with("451 4.3.0 "), "{reply}");
+    client.expect("MAIL FROM:<a@client.test>", "451 4.3.0 *");
     assert!(!site.path("state/spool").exists(), "it was made anew");
     // Back in its place, it is used again.
     fs::rename(site.path("state/away"), site.path("state/spool")).unwrap();
+    until("the spool to be looked at again", || client.ask("MAIL FROM:<a@client.test>").code == 250);
+    client.expect("RSET", "250 *");
     let id = client.deliver("a@client.test", &["b@example.test"], "Subject: kept\r\n\r\n");
     server.log().event("delivered", &[("id", &id)]);
     assert_eq!(server.maildir("mail/example.test/b").content(), b"Subject: kept\n\n");
@@ -359,7 +363,7 @@ fn a_spool_that_is_gone_takes_nothing() {
 
 #[test]
 fn a_damaged_message_harms_no_other() {
-    let site = Site::new(&configs::maildirs(""));
+    let site = Site::new(&configs::maildirs(SOON));
     site.write("mail/example.test", "in the way");
     let server = site.start();
     let mut client = server.client("edge");

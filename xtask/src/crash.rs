@@ -41,6 +41,6 @@ pub fn run(workspace: &Workspace, extent: &Extent, arguments: &[OsString]) -> Re
         }
     }
     shell::say("killing, failing and cutting the power");
-    cargo.args(["test", "--package", "pillarbox-tests", "--test", "crash", "--"]).args(arguments);
+    cargo.args(["test", "--workspace", "--test", "crash", "--"]).args(arguments);
     shell::run(cargo.args(["--include-ignored", "--nocapture", "--test-threads", "1"]))
 }

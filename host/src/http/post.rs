@@ -186,10 +186,13 @@ struct Streamed {
     whole: Arc<AtomicBool>,
 }
 
+/// The content, and the next octets of it.
+type Piece = (Box<dyn Read + Send>, io::Result<Vec<u8>>);
+
 enum Reading {
     /// None after an error.
     Idle(Option<Box<dyn Read + Send>>),
-    Busy(JoinHandle<(Box<dyn Read + Send>, io::Result<Vec<u8>>)>),
+    Busy(JoinHandle<Piece>),
 }
 
 impl Body for Streamed {

@@ -94,7 +94,8 @@ fn described(envelope: &Envelope, size: u64, recipients: usize) -> Kept {
     }
 }
 
-async fn read(stored: Stored, offset: u64) -> io::Result<(Stored, Vec<u8>)> {
+/// A part of the content from `offset` on.
+pub(super) async fn read(stored: Stored, offset: u64) -> io::Result<(Stored, Vec<u8>)> {
     let work = move || {
         let mut octets = Vec::new();
         stored.content_from(offset).take(u64::try_from(PART).unwrap_or(u64::MAX)).read_to_end(&mut octets)?;

@@ -1,12 +1,12 @@
 //! The operator's orders about messages that wait for delivery.
 
 use super::Server;
+use super::quarantine::read;
 use crate::control::Response;
-use crate::control::{Acted, DestinationStatus, Fault, Letter, PART, QueueOrder, QueuePage, Queued, QueuedRecipient};
+use crate::control::{Acted, DestinationStatus, Fault, Letter, QueueOrder, QueuePage, Queued, QueuedRecipient};
 use crate::delivery::{Action, Counts, Handle, OrderError, Page, Selection, Waiting};
 use crate::observe::{Story, chain, clip, timestamp};
 use crate::spool::{self, Ended, Envelope, LoadError, MessageId, Recipient, Spool, Standing, Stored};
-use std::io::{self, Read};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Messages that are looked at for one answer, and recipients of each that it names.
@@ -211,15 +211,6 @@ fn written(parameters: &[(String, Option<String>)]) -> Vec<String> {
         None => name.clone(),
     };
     parameters.iter().map(one).collect()
-}
-
-async fn read(stored: Stored, offset: u64) -> io::Result<(Stored, Vec<u8>)> {
-    let work = move || {
-        let mut octets = Vec::new();
-        stored.content_from(offset).take(u64::try_from(PART).unwrap_or(u64::MAX)).read_to_end(&mut octets)?;
-        Ok((stored, octets))
-    };
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 #[cfg(test)]

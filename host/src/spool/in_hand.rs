@@ -6,7 +6,7 @@
 //! \nend <number> <check>
 //! ```
 //!
-//! `STATE/spool/in-hand` is appended to and never fsynced: what a killed process wrote is in the page cache, and a power
+//! `STATE/in-hand` is appended to and never fsynced: what a killed process wrote is in the page cache, and a power
 //! cut is no evidence against a message. That is what the first line tells apart: a file of an earlier boot says nothing.
 //! A line begins with the line feed and is checked, so one that was torn does not spoil the next. Once it has grown, the
 //! file is written anew with what is in hand then.
@@ -84,10 +84,10 @@ struct Pen {
 }
 
 impl Marks {
-    /// Of the spool at `spool`. No I/O yet.
-    pub(super) fn new(spool: &Path, incoming: &Path) -> Marks {
+    /// Of the spool below `state_dir`. No I/O yet.
+    pub(super) fn new(state_dir: &Path, incoming: &Path) -> Marks {
         Marks {
-            path: spool.join(NAME),
+            path: state_dir.join(NAME),
             fresh: incoming.join(format!("{NAME}{INCOMING_SUFFIX}")),
             begun: AtomicU64::new(0),
             now: Mutex::default(),

@@ -11,7 +11,7 @@
 //! STATE/spool/queue/ID.log      what became of it: the format of `journal`
 //! STATE/spool/quarantine/ID     accepted and kept aside until the operator releases or deletes it: the same format
 //! STATE/spool/quarantine/ID.log what became of it before
-//! STATE/spool/in-hand           what somebody works on: see `in_hand`
+//! STATE/in-hand              what somebody works on: see `in_hand`
 //! STATE/spool/corrupt/ID        damaged, kept for a human to look at
 //! ```
 //!

@@ -66,7 +66,7 @@ pub(super) fn open(state_dir: &Path, disk: Arc<dyn SpoolIo>) -> Result<Inner, Op
         disk,
         gate: Gate::default(),
         ledger: Ledger::default(),
-        in_hand: Marks::new(&spool, &incoming),
+        in_hand: Marks::new(state_dir, &incoming),
         suspects: Vec::new(),
         queue_sync: DirectorySync::new(queue.clone()),
         quarantine_sync: DirectorySync::new(quarantine.clone()),

@@ -186,8 +186,11 @@ fn receipt(duty: Duty) -> Receipt {
 const BOB: &str = "bob@example.net";
 const JOERG: &str = "j\u{f6}rg@b\u{fc}ro.example";
 
+/// A name, a message, and what is to be told of it.
+type Case = (&'static str, Envelope, Vec<u8>, Vec<(usize, Report)>);
+
 /// What is in a golden file: its name, the envelope, the content, and what is told.
-fn golden() -> Vec<(&'static str, Envelope, Vec<u8>, Vec<(usize, Report)>)> {
+fn golden() -> Vec<Case> {
     let failed = |reply: &str| Report::Failed(rejected("5.1.1", reply));
     let utf8 = "Subject: gr\u{fc}\u{df}e\r\n\r\nh\u{e9}\r\n".as_bytes();
     vec![

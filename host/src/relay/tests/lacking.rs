@@ -55,7 +55,7 @@ async fn what_a_server_lacks_is_made_up_for_or_ends_it() {
         (HEADER, vec![eight], a, b, "HELP", "END".to_owned(), "failed 5.6.3 message", None),
         (HEADER, vec![eight, utf8], a, b, "8BITMIME", "END".to_owned(), "failed 5.6.9 message", None),
         (HELLO, vec![utf8], local, b, "8BITMIME", "END".to_owned(), "failed 5.6.7 message", None),
-        (HELLO, vec![utf8], a, local, "8BITMIME", "END".to_owned(), "failed 5.6.7 message", None),
+        (HELLO, vec![utf8], a, local, "8BITMIME", "END".to_owned(), "failed 5.6.7 recipient", None),
         (HELLO, vec![utf8], domain, domain, "HELP", mail("", ascii, ascii) + data, taken, Some(HELLO)),
         (HELLO, vec![utf8], a, b, "HELP", mail("", a, b) + data, taken, Some(HELLO)),
     ];

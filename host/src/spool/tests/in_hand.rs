@@ -57,7 +57,7 @@ async fn what_was_in_hand_is_suspected_and_told_to_its_log() {
         let of_none = spool.begin_attempt(&id("s.9")).await;
         let in_hand = spool.begin_attempt(&id("s.2")).await;
         // Until what is spawned when a guard is dropped has run.
-        while fs::read_to_string(state.path().join("spool/in-hand")).unwrap().matches("end").count() < 1 {
+        while fs::read_to_string(state.path().join("in-hand")).unwrap().matches("end").count() < 1 {
             tokio::task::yield_now().await;
         }
         killed(spool, vec![of_none, in_hand], &disk).await;
@@ -79,7 +79,7 @@ async fn what_is_torn_foreign_or_of_another_boot_accuses_nobody() {
         commit(&spool, name, b"x").await.unwrap();
     }
     let in_hand = spool.begin_attempt(&id("s.12")).await;
-    let path = state.path().join("spool/in-hand");
+    let path = state.path().join("in-hand");
     let good = fs::read_to_string(&path).unwrap();
     drop((in_hand, spool));
     drop(reopened(state.path()).await);
@@ -124,7 +124,7 @@ async fn the_file_stays_small_and_knows_who_is_in_hand() {
     for _ in 0..6000 {
         drop(spool.begin_attempt(&id("s.2")).await);
     }
-    let path = state.path().join("spool/in-hand");
+    let path = state.path().join("in-hand");
     let renewed =
         || disk.events().iter().filter(|event| matches!(event, disk::Event::Rename { to, .. } if *to == path)).count();
     assert!(renewed() >= 1);

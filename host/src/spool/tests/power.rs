@@ -180,7 +180,7 @@ async fn check(image: &Image, told: &[Told], cut: usize) {
     }
     let mut written = HashMap::new();
     for (path, (file, octets)) in image {
-        let below: PathBuf = path.iter().skip_while(|part| *part != "spool").collect();
+        let below: PathBuf = path.iter().skip_while(|part| *part != "spool" && *part != "in-hand").collect();
         let path = state.path().join(below);
         match written.get(file) {
             Some(other) => fs::hard_link(other, &path).unwrap(),

@@ -4,12 +4,11 @@
 use super::fault::Fault;
 use super::ledger::{Ledger, waiting};
 use super::random::{Random, cycles};
-use super::sender::{Answer, Sender};
+use super::sender::{Answer, Sender, send_until_it_ends};
 use pillarbox_tests::sink::{Manner, Sink, Stage};
 use pillarbox_tests::{Maildir, PATIENCE, Server, Site, until};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -256,7 +255,7 @@ fn soak(kills: u64) {
             let (told, answers) = mpsc::channel();
             for _ in 0..SENDERS {
                 let (told, serial) = (told.clone(), &serial);
-                scope.spawn(move || send_until_it_ends(address, serial, &told));
+                scope.spawn(move || send_until_it_ends(address, &RECIPIENTS, serial, &told));
             }
             drop(told);
             for (number, answer) in answers.iter().take(count) {
@@ -285,17 +284,4 @@ fn soak(kills: u64) {
     let bound = usize::try_from(kills).unwrap() * CONCURRENCY * bed.sinks.len();
     println!("{kills} kills, {} acknowledged, {again} duplicates of {bound}", ledger.acknowledged());
     assert!(again <= bound, "{again} duplicates");
-}
-
-/// Sends one message after the other until the server is gone.
-fn send_until_it_ends(address: SocketAddr, serial: &AtomicU64, told: &mpsc::Sender<(u64, Answer)>) {
-    let Some(mut sender) = Sender::connect(address) else { return };
-    loop {
-        let number = serial.fetch_add(1, Ordering::Relaxed);
-        let answer = sender.send_to(number, &RECIPIENTS);
-        let ended = answer == Answer::Nothing;
-        if told.send((number, answer)).is_err() || ended {
-            return;
-        }
-    }
 }

@@ -30,7 +30,7 @@ impl Sender {
 
     /// Sends the message of this number.
     pub fn send(&mut self, number: u64) -> Answer {
-        self.send_to(number, &["b@example.test"])
+        self.send_to(number, RECIPIENTS)
     }
 
     /// Sends it to others.
@@ -73,12 +73,20 @@ impl Sender {
     }
 }
 
-/// Sends one message after the other until the server is gone, and tells what was said to each.
-pub fn send_until_it_ends(address: SocketAddr, serial: &AtomicU64, told: &mpsc::Sender<(u64, Answer)>) {
+/// Whom messages are for, unless a test says otherwise.
+pub const RECIPIENTS: &[&str] = &["b@example.test"];
+
+/// Sends one message after the other to these until the server is gone, and tells what was said to each.
+pub fn send_until_it_ends(
+    address: SocketAddr,
+    recipients: &[&str],
+    serial: &AtomicU64,
+    told: &mpsc::Sender<(u64, Answer)>,
+) {
     let Some(mut sender) = Sender::connect(address) else { return };
     loop {
         let number = serial.fetch_add(1, Ordering::Relaxed);
-        let answer = sender.send(number);
+        let answer = sender.send_to(number, recipients);
         let ended = answer == Answer::Nothing;
         if told.send((number, answer)).is_err() || ended {
             return;

@@ -181,7 +181,7 @@ fn nothing_is_lost_nor_twice_whatever_the_next_hop_does() {
         beds.push(Bed { number, case, sink, ids: Vec::new() });
     }
     let routes: String = beds.iter().map(Bed::route).collect();
-    let site = Site::new(&config("", "", &routes));
+    let site = Site::new(&config("", "retry.longest = \"1s\"", &routes));
     good.write(&site.path("good"));
     let server = site.start();
     let contents = contents();

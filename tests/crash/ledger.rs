@@ -1,6 +1,7 @@
 //! What was promised, and whether it was kept.
 
 use super::sender::{Answer, Sender, content};
+use pillarbox_tests::sink::Sink;
 use pillarbox_tests::{PATIENCE, Server, Site};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -44,6 +45,19 @@ impl Ledger {
         answer
     }
 
+    /// Sends one more to these recipients.
+    pub fn send_to(&mut self, sender: &mut Sender, recipients: &[&str]) -> Answer {
+        let number = self.number();
+        let answer = sender.send_to(number, recipients);
+        self.note(number, answer.clone());
+        answer
+    }
+
+    /// The numbers of what was acknowledged.
+    pub fn promised(&self) -> impl Iterator<Item = u64> {
+        self.acknowledged.keys().copied()
+    }
+
     /// How many were acknowledged.
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.len()
@@ -52,6 +66,13 @@ impl Ledger {
     /// Waits until nothing waits in the spool, and compares what lies in the Maildir with what was promised.
     #[track_caller]
     pub fn settle(&self, server: &Server, site: &Site, maildir: &Path) {
+        Ledger::drain(server, site);
+        self.compare(maildir);
+    }
+
+    /// Waits until nothing waits in the spool.
+    #[track_caller]
+    pub fn drain(server: &Server, site: &Site) {
         let deadline = Instant::now() + PATIENCE * 2;
         loop {
             let waiting = waiting(&site.path("state"));
@@ -62,7 +83,35 @@ impl Ledger {
             assert!(Instant::now() < deadline, "still in the spool: {waiting:?}\n{log}");
             std::thread::park_timeout(std::time::Duration::from_millis(10));
         }
-        self.compare(maildir);
+    }
+
+    /// Insists that a sink has what was promised, and answers how many messages it has once more than it should: that is
+    /// for the test to judge.
+    #[track_caller]
+    pub fn compare_sink(&self, sink: &Sink) -> usize {
+        let mut copies: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut broken = Vec::new();
+        for taken in sink.taken() {
+            let text = String::from_utf8(taken.content).expect("what was sent is text");
+            let number = text.lines().find_map(|line| line.strip_prefix("Subject: "));
+            let number: u64 = number.and_then(|number| number.parse().ok()).unwrap_or(0);
+            if text.find("Subject: ").map(|at| &text[at..]) != Some(&*content(number)) {
+                broken.push(format!("message {number} is not as it was sent: {text}"));
+            }
+            *copies.entry(number).or_default() += 1;
+        }
+        for (number, id) in &self.acknowledged {
+            if !copies.contains_key(number) {
+                broken.push(format!("message {number} ({id}) was acknowledged, and is not there"));
+            }
+        }
+        for number in copies.keys() {
+            if !self.acknowledged.contains_key(number) && !self.unanswered.contains(number) {
+                broken.push(format!("message {number} was refused or is nobody's, and is there"));
+            }
+        }
+        assert!(broken.is_empty(), "{broken:#?}");
+        copies.values().map(|count| count - 1).sum()
     }
 
     /// Insists that all is as was promised.

@@ -12,6 +12,7 @@ mod operations;
 mod power;
 mod queue;
 mod random;
+mod relay;
 mod sender;
 mod soak;
 

@@ -8,7 +8,7 @@
 use super::fault::Fault;
 use super::ledger::{Ledger, waiting};
 use super::random::{Random, cycles};
-use super::sender::send_until_it_ends;
+use super::sender::{RECIPIENTS, send_until_it_ends};
 use pillarbox_tests::{PATIENCE, Server, Site};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
@@ -114,7 +114,7 @@ fn cut(random: &mut Random, lie: bool) -> (usize, Vec<String>) {
         let (told, answers) = mpsc::channel();
         for _ in 0..SENDERS {
             let (told, serial) = (told.clone(), &serial);
-            scope.spawn(move || send_until_it_ends(address, serial, &told));
+            scope.spawn(move || send_until_it_ends(address, RECIPIENTS, serial, &told));
         }
         drop(told);
         for (number, answer) in answers.iter().take(count) {

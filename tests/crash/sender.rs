@@ -30,8 +30,16 @@ impl Sender {
 
     /// Sends the message of this number.
     pub fn send(&mut self, number: u64) -> Answer {
-        for command in ["MAIL FROM:<a@client.test>\r\n", "RCPT TO:<b@example.test>\r\n", "DATA\r\n"] {
-            match self.say(command) {
+        self.send_to(number, RECIPIENTS)
+    }
+
+    /// Sends it to others.
+    pub fn send_to(&mut self, number: u64, recipients: &[&str]) -> Answer {
+        let mut commands = vec!["MAIL FROM:<a@client.test>\r\n".to_owned()];
+        commands.extend(recipients.iter().map(|recipient| format!("RCPT TO:<{recipient}>\r\n")));
+        commands.push("DATA\r\n".to_owned());
+        for command in commands {
+            match self.say(&command) {
                 Some(reply) if reply.starts_with(['2', '3']) => {}
                 Some(reply) => {
                     let _ = self.say("RSET\r\n");
@@ -65,12 +73,20 @@ impl Sender {
     }
 }
 
-/// Sends one message after the other until the server is gone, and tells what was said to each.
-pub fn send_until_it_ends(address: SocketAddr, serial: &AtomicU64, told: &mpsc::Sender<(u64, Answer)>) {
+/// Whom messages are for, unless a test says otherwise.
+pub const RECIPIENTS: &[&str] = &["b@example.test"];
+
+/// Sends one message after the other to these until the server is gone, and tells what was said to each.
+pub fn send_until_it_ends(
+    address: SocketAddr,
+    recipients: &[&str],
+    serial: &AtomicU64,
+    told: &mpsc::Sender<(u64, Answer)>,
+) {
     let Some(mut sender) = Sender::connect(address) else { return };
     loop {
         let number = serial.fetch_add(1, Ordering::Relaxed);
-        let answer = sender.send(number);
+        let answer = sender.send_to(number, recipients);
         let ended = answer == Answer::Nothing;
         if told.send((number, answer)).is_err() || ended {
             return;

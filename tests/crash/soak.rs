@@ -3,7 +3,7 @@
 
 use super::ledger::Ledger;
 use super::random::{Random, cycles};
-use super::sender::send_until_it_ends;
+use super::sender::{RECIPIENTS, send_until_it_ends};
 use super::site;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
@@ -28,7 +28,7 @@ fn killed_at_random_under_load() {
             let (told, answers) = mpsc::channel();
             for _ in 0..SENDERS {
                 let (told, serial) = (told.clone(), &serial);
-                scope.spawn(move || send_until_it_ends(address, serial, &told));
+                scope.spawn(move || send_until_it_ends(address, RECIPIENTS, serial, &told));
             }
             drop(told);
             for (number, answer) in answers.iter().take(count) {

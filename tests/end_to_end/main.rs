@@ -18,6 +18,7 @@ mod clients;
 mod compiling;
 mod configs;
 mod conversations;
+mod delivery;
 mod edits;
 mod fleet;
 mod grants;

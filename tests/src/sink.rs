@@ -4,7 +4,14 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::certificate::Pair;
 use crate::until;
 
 /// How a sink behaves.
@@ -28,6 +35,19 @@ pub enum Manner {
     Endless(Stage),
     /// It says octets that are no reply at this stage.
     Garbage(Stage),
+    /// It says exactly these octets at this stage, and closes.
+    Say(Stage, &'static str),
+    /// Its reply at this stage is one line without an end.
+    Long(Stage),
+    /// It takes everything, and its replies come octet by octet with so long a wait before each.
+    Slow(Duration),
+    /// It refuses behind the message's end each recipient whose address holds the first: the second is that reply. Over
+    /// LMTP, where each recipient has a reply of its own, and the others are taken.
+    ExceptAtEnd(&'static str, &'static str),
+    /// It takes the message for its first recipient, says so, and closes. Over LMTP the others wait for their replies.
+    TakeForOne,
+    /// Its reply at MAIL, which it has forgotten by RCPT.
+    Forgetful(&'static str),
 }
 
 /// A moment of the conversation.
@@ -37,12 +57,16 @@ pub enum Stage {
     Banner,
     /// At EHLO or LHLO.
     Hello,
+    /// At STARTTLS.
+    StartTls,
     /// At MAIL.
     Mail,
     /// At RCPT.
     Recipient,
     /// At DATA.
     Data,
+    /// Within the message, of which it has seen a beginning.
+    Content,
     /// Behind the message's end.
     End,
 }
@@ -56,6 +80,8 @@ pub struct Taken {
     pub recipients: Vec<String>,
     /// The octets, without stuffed dots.
     pub content: Vec<u8>,
+    /// Whether it came under TLS.
+    pub tls: bool,
 }
 
 /// A server on loopback, for as long as the process lives.
@@ -69,9 +95,14 @@ pub struct Sink {
 struct State {
     manner: Manner,
     lmtp: bool,
+    keywords: &'static [&'static str],
+    tls: Option<Arc<ServerConfig>>,
     connections: usize,
     taken: Vec<Taken>,
 }
+
+/// What a sink announces unless it is told otherwise.
+const KEYWORDS: &[&str] = &["PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE"];
 
 impl Sink {
     /// An SMTP server that announces PIPELINING, 8BITMIME, SMTPUTF8 and SIZE.
@@ -92,7 +123,14 @@ impl Sink {
     fn bind(address: SocketAddr, manner: Manner, lmtp: bool) -> Sink {
         let listener = TcpListener::bind(address).expect("an address for a sink");
         let address = listener.local_addr().expect("an address");
-        let state = Arc::new(Mutex::new(State { manner, lmtp, connections: 0, taken: Vec::new() }));
+        let state = Arc::new(Mutex::new(State {
+            manner,
+            lmtp,
+            keywords: KEYWORDS,
+            tls: None,
+            connections: 0,
+            taken: Vec::new(),
+        }));
         let sink = Sink { address, state };
         let here = sink.clone();
         thread::spawn(move || {
@@ -112,6 +150,24 @@ impl Sink {
     /// From its next reply on it behaves like this.
     pub fn behave(&self, manner: Manner) {
         self.lock().manner = manner;
+    }
+
+    /// What it announces from now on, in place of PIPELINING, 8BITMIME, SMTPUTF8 and SIZE.
+    pub fn announce(&self, keywords: &'static [&'static str]) {
+        self.lock().keywords = keywords;
+    }
+
+    /// From now on it offers STARTTLS, and shows this certificate.
+    ///
+    /// # Panics
+    /// The pair cannot be read.
+    pub fn encrypt(&self, pair: &Pair) {
+        let chain =
+            CertificateDer::pem_slice_iter(pair.chain.as_bytes()).map(|one| one.expect("a certificate")).collect();
+        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = config.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+        self.lock().tls = Some(Arc::new(config.with_single_cert(chain, key).expect("a certificate with its key")));
     }
 
     /// Connections so far.
@@ -138,16 +194,17 @@ impl Sink {
     fn serve(&self, stream: TcpStream) {
         self.lock().connections += 1;
         let _ = stream.set_nodelay(true);
-        let Ok(reading) = stream.try_clone() else { return };
+        let Ok(closing) = stream.try_clone() else { return };
         // Whoever went away is no matter of the sink's.
-        let _ = self.converse(BufReader::new(reading), &stream);
-        let _ = stream.shutdown(Shutdown::Both);
+        let _ = self.converse(stream);
+        let _ = closing.shutdown(Shutdown::Both);
     }
 
-    fn converse(&self, mut reader: BufReader<TcpStream>, stream: &TcpStream) -> std::io::Result<()> {
+    fn converse(&self, stream: TcpStream) -> std::io::Result<()> {
         let lmtp = self.lock().lmtp;
-        let (mut sender, mut recipients) = (String::new(), Vec::<String>::new());
-        self.say(stream, Stage::Banner, "220 sink.example.test")?;
+        let (mut sender, mut recipients) = (None, Vec::<String>::new());
+        let mut reader = BufReader::new(Channel::Clear(stream));
+        self.say(reader.get_mut(), Stage::Banner, "220 sink.example.test")?;
         let mut line = String::new();
         loop {
             line.clear();
@@ -157,59 +214,124 @@ impl Sink {
             let command = line.trim_end();
             let verb = command.get(..4).unwrap_or(command).to_ascii_uppercase();
             match &*verb {
-                "EHLO" | "LHLO" | "HELO" => {
-                    let keywords = "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE";
-                    self.say(stream, Stage::Hello, if verb == "HELO" { "250 sink" } else { keywords })?;
+                "EHLO" | "LHLO" => {
+                    let keywords = self.keywords(reader.get_ref());
+                    self.say(reader.get_mut(), Stage::Hello, &keywords)?;
+                }
+                "HELO" => drop(self.say(reader.get_mut(), Stage::Hello, "250 sink")?),
+                "STAR" => {
+                    let Some(config) = self.lock().tls.clone() else {
+                        writeln(reader.get_mut(), "500 5.5.1 what?")?;
+                        continue;
+                    };
+                    if self.say(reader.get_mut(), Stage::StartTls, "220 2.0.0 go")? {
+                        reader = BufReader::new(reader.into_inner().encrypted(config)?);
+                    }
                 }
                 "MAIL" => {
-                    sender = command.get(10..).unwrap_or_default().to_owned();
+                    let manner = self.lock().manner.clone();
+                    let begun = match manner {
+                        Manner::Forgetful(reply) => writeln(reader.get_mut(), reply).map(|()| true),
+                        _ => self.say(reader.get_mut(), Stage::Mail, "250 2.1.0 ok"),
+                    }?;
+                    sender = begun.then(|| command.get(10..).unwrap_or_default().to_owned());
                     recipients.clear();
-                    self.say(stream, Stage::Mail, "250 2.1.0 ok")?;
                 }
+                // Who pipelines says it all the same.
+                "RCPT" if sender.is_none() => writeln(reader.get_mut(), "503 5.5.1 no transaction")?,
                 "RCPT" => {
                     let address = command.get(8..).unwrap_or_default().to_owned();
                     let refusal = match &self.lock().manner {
                         Manner::Except(part, reply) if address.contains(part) => Some(*reply),
                         _ => None,
                     };
-                    if self.say(stream, Stage::Recipient, refusal.unwrap_or("250 2.1.5 ok"))? {
+                    if self.say(reader.get_mut(), Stage::Recipient, refusal.unwrap_or("250 2.1.5 ok"))? {
                         recipients.push(address);
                     }
                 }
-                "DATA" if recipients.is_empty() => writeln(stream, "503 5.5.1 nobody to send it to")?,
+                "DATA" if recipients.is_empty() => writeln(reader.get_mut(), "503 5.5.1 nobody to send it to")?,
                 "DATA" => {
-                    if !self.say(stream, Stage::Data, "354 go")? {
+                    if !self.say(reader.get_mut(), Stage::Data, "354 go")? {
                         continue;
                     }
+                    self.interrupt(&mut reader)?;
                     let content = read_content(&mut reader)?;
-                    let taken = Taken { sender: sender.clone(), recipients: recipients.clone(), content };
+                    let tls = matches!(reader.get_ref(), Channel::Tls(_));
+                    let mut taken = Taken {
+                        sender: sender.clone().unwrap_or_default(),
+                        recipients: recipients.clone(),
+                        content,
+                        tls,
+                    };
                     let manner = self.lock().manner.clone();
-                    let keeps = matches!(
-                        manner,
-                        Manner::Take | Manner::Except(..) | Manner::TakeThenReset | Manner::TakeUnsaid
-                    );
-                    if keeps {
+                    let refused = |address: &str| match &manner {
+                        Manner::ExceptAtEnd(part, reply) if address.contains(part) => Some(*reply),
+                        _ => None,
+                    };
+                    taken.recipients.retain(|address| refused(address).is_none());
+                    if manner == Manner::TakeForOne {
+                        taken.recipients.truncate(1);
+                        self.lock().taken.push(taken);
+                        return writeln(reader.get_mut(), "250 2.0.0 taken for one");
+                    }
+                    if keeps(&manner) && !taken.recipients.is_empty() {
                         self.lock().taken.push(taken);
                     }
                     if manner == Manner::TakeUnsaid {
                         return Ok(());
                     }
-                    for _ in 0..if lmtp { recipients.len() } else { 1 } {
-                        self.say(stream, Stage::End, "250 2.0.0 taken")?;
+                    for address in &recipients[..if lmtp { recipients.len() } else { 1 }] {
+                        let reply = refused(address).unwrap_or("250 2.0.0 taken");
+                        self.say(reader.get_mut(), Stage::End, reply)?;
                     }
                     if manner == Manner::TakeThenReset {
-                        return reset(stream);
+                        return reset(reader.get_ref());
                     }
                 }
-                "RSET" | "NOOP" => writeln(stream, "250 2.0.0 ok")?,
-                "QUIT" => return writeln(stream, "221 2.0.0 bye"),
-                _ => writeln(stream, "500 5.5.1 what?")?,
+                "RSET" | "NOOP" => writeln(reader.get_mut(), "250 2.0.0 ok")?,
+                "QUIT" => return writeln(reader.get_mut(), "221 2.0.0 bye"),
+                _ => writeln(reader.get_mut(), "500 5.5.1 what?")?,
             }
         }
     }
 
+    /// Behaves as its manner is within the message.
+    fn interrupt(&self, reader: &mut BufReader<Channel>) -> std::io::Result<()> {
+        let manner = self.lock().manner.clone();
+        let gone = || Err(ErrorKind::ConnectionAborted.into());
+        match manner {
+            // The other side sees that nobody reads, and this side never that it went.
+            Manner::Hang(Stage::Content) => loop {
+                thread::park();
+            },
+            Manner::Drop(Stage::Content) => {
+                reader.read_exact(&mut [0; 16])?;
+                gone()
+            }
+            Manner::Reply(Stage::Content, reply) => {
+                reader.read_exact(&mut [0; 16])?;
+                writeln(reader.get_mut(), reply)?;
+                read_content(reader)?;
+                gone()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The reply to EHLO.
+    fn keywords(&self, channel: &Channel) -> String {
+        let state = self.lock();
+        let starttls = state.tls.is_some() && matches!(channel, Channel::Clear(_));
+        let keywords = state.keywords.iter().copied().chain(starttls.then_some("STARTTLS"));
+        let mut lines = vec!["sink".to_owned()];
+        lines.extend(keywords.map(str::to_owned));
+        let last = lines.pop().unwrap_or_default();
+        let before: String = lines.iter().map(|line| format!("250-{line}\r\n")).collect();
+        format!("{before}250 {last}")
+    }
+
     /// Replies as its manner is at this stage. Whether that was a yes.
-    fn say(&self, mut stream: &TcpStream, stage: Stage, reply: &str) -> std::io::Result<bool> {
+    fn say(&self, stream: &mut Channel, stage: Stage, reply: &str) -> std::io::Result<bool> {
         let manner = self.lock().manner.clone();
         let gone = || Err(ErrorKind::ConnectionAborted.into());
         match manner {
@@ -225,9 +347,23 @@ impl Sink {
             Manner::Endless(at) if at == stage => loop {
                 stream.write_all(b"250-and another line\r\n")?;
             },
+            Manner::Long(at) if at == stage => loop {
+                stream.write_all(&[b'2'; 4096])?;
+            },
             Manner::Garbage(at) if at == stage => {
                 stream.write_all(b"\0\xff25\r\nnonsense\r\n")?;
                 gone()
+            }
+            Manner::Say(at, octets) if at == stage => {
+                stream.write_all(octets.as_bytes())?;
+                gone()
+            }
+            Manner::Slow(wait) => {
+                for octet in format!("{reply}\r\n").bytes() {
+                    thread::park_timeout(wait);
+                    stream.write_all(&[octet])?;
+                }
+                Ok(reply.starts_with(['2', '3']))
             }
             _ => {
                 writeln(stream, reply)?;
@@ -237,17 +373,80 @@ impl Sink {
     }
 }
 
-fn writeln(mut stream: &TcpStream, reply: &str) -> std::io::Result<()> {
-    stream.write_all(format!("{reply}\r\n").as_bytes())
+/// Whether a sink in this manner has the message once its end was seen.
+fn keeps(manner: &Manner) -> bool {
+    match manner {
+        Manner::Reply(Stage::End, reply) => reply.starts_with('2'),
+        Manner::Hang(at) | Manner::Drop(at) | Manner::Endless(at) | Manner::Garbage(at) | Manner::Long(at) => {
+            *at != Stage::End
+        }
+        Manner::Say(at, _) => *at != Stage::End,
+        _ => true,
+    }
+}
+
+/// A connection, in the clear or under TLS.
+#[derive(Debug)]
+enum Channel {
+    Clear(TcpStream),
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Channel {
+    fn encrypted(self, config: Arc<ServerConfig>) -> std::io::Result<Channel> {
+        let Channel::Clear(mut stream) = self else { return Err(ErrorKind::AlreadyExists.into()) };
+        let mut tls = ServerConnection::new(config).map_err(std::io::Error::other)?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut stream)?;
+        }
+        Ok(Channel::Tls(Box::new(StreamOwned::new(tls, stream))))
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Channel::Clear(stream) => stream,
+            Channel::Tls(tls) => &tls.sock,
+        }
+    }
+}
+
+impl Read for Channel {
+    fn read(&mut self, octets: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Channel::Clear(stream) => stream.read(octets),
+            Channel::Tls(tls) => tls.read(octets),
+        }
+    }
+}
+
+impl Write for Channel {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Channel::Clear(stream) => stream.write(octets),
+            Channel::Tls(tls) => tls.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Channel::Clear(stream) => stream.flush(),
+            Channel::Tls(tls) => tls.flush(),
+        }
+    }
+}
+
+fn writeln(stream: &mut Channel, reply: &str) -> std::io::Result<()> {
+    stream.write_all(format!("{reply}\r\n").as_bytes())?;
+    stream.flush()
 }
 
 /// Ends the connection by RST, once the other side had the time to read what was said.
-fn reset(mut stream: &TcpStream) -> std::io::Result<()> {
+fn reset(stream: &Channel) -> std::io::Result<()> {
     // Octets that nobody reads make the end a reset: QUIT, or the next MAIL, is left lying.
+    let stream = stream.socket();
     let mut octet = [0];
-    let _ = stream.set_read_timeout(Some(std::time::Duration::from_millis(200)));
+    let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
     let _ = stream.peek(&mut octet);
-    let _ = stream.flush();
     Ok(())
 }
 
@@ -289,7 +488,8 @@ mod tests {
         stream.read_to_string(&mut heard).unwrap();
         assert!(heard.contains("550 5.1.1 nobody\r\n354 go\r\n250 2.0.0 taken\r\n221"), "{heard}");
         let content = b"hi\r\n".to_vec();
-        let taken = Taken { sender: "<a@x> SIZE=3".to_owned(), recipients: vec!["<b@x>".to_owned()], content };
+        let taken =
+            Taken { sender: "<a@x> SIZE=3".to_owned(), recipients: vec!["<b@x>".to_owned()], content, tls: false };
         assert_eq!(sink.wait_for(1), [taken]);
         assert_eq!(sink.connections(), 1);
     }

@@ -130,9 +130,10 @@ impl Transaction<'_> {
         if !reply.is_success() {
             return self.no_mail(&reply, &recipients).await;
         }
-        let mut accepted = Vec::new();
+        let (mut accepted, mut all_refused) = (Vec::new(), true);
         for (at, (index, line)) in recipients.iter().enumerate() {
             let reply = self.ask(Phase::Recipient, line).await?;
+            all_refused &= reply.code >= 400;
             if reply.is_success() {
                 accepted.push(*index);
             } else if reply.code == 421 {
@@ -150,7 +151,7 @@ impl Transaction<'_> {
             }
         }
         if accepted.is_empty() {
-            self.take_back_data().await;
+            self.take_back_data(all_refused).await;
             return Ok(());
         }
         if self.plan.body.binary() {
@@ -180,27 +181,32 @@ impl Transaction<'_> {
         let outcome = self.judged(Phase::Mail, reply, Reach::Message);
         let everybody: Vec<usize> = recipients.iter().map(|(index, _)| *index).collect();
         if self.pipelined {
+            let mut all_refused = true;
             for _ in recipients {
-                if self.connection.reply(self.relay, Phase::Recipient).await.is_err() {
+                let Ok(reply) = self.connection.reply(self.relay, Phase::Recipient).await else {
                     self.ended.usable = false;
                     return self.all(&everybody, outcome);
-                }
+                };
+                all_refused &= reply.code >= 400;
             }
-            self.take_back_data().await;
+            self.take_back_data(all_refused).await;
         }
         self.all(&everybody, outcome)
     }
 
     /// A DATA that was said ahead, and has nobody to go to. A server that wants a message all the same is sent an empty
-    /// one (RFC 2920 section 3.1); in LMTP nobody could tell how it answers that (RFC 2033 section 4.2).
-    async fn take_back_data(&mut self) {
+    /// one (RFC 2920 section 3.1); in LMTP nobody could tell how it answers that (RFC 2033 section 4.2). Where it did not
+    /// refuse all recipients, having refused MAIL or said what is neither yes nor no, it would deliver the empty one to them:
+    /// only the end of the connection takes that back.
+    async fn take_back_data(&mut self, all_refused: bool) {
         if !self.pipelined || self.plan.body.binary() {
             return;
         }
         let patience = self.relay.target.timeouts.command;
         self.ended.usable &= match self.connection.wire.reply(patience).await {
             Ok(reply) if reply.code == 354 => {
-                self.relay.target.protocol == HopProtocol::Smtp
+                all_refused
+                    && self.relay.target.protocol == HopProtocol::Smtp
                     && self.connection.wire.send(b".\r\n", patience).await.is_ok()
                     && self.connection.wire.reply(patience).await.is_ok()
             }

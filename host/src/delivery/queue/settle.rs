@@ -1,6 +1,7 @@
 //! What follows from an attempt, from the passing of time, and from the operator's word: senders are told first, then it
 //! is recorded, and only then is anything else of the message begun.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,11 +36,12 @@ impl Queue {
             }
         }
         let left = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Deferred(_)));
-        let (last, other_due, number) = {
+        let others = self.others(stored, &outcomes).await;
+        let (alone, other_due, number) = {
             let index = self.index();
-            (index.is_last(start), index.other_due(start), index.number(start.token).max(start.number))
+            (index.is_alone(start), index.other_due(start), index.number(start.token).max(start.number))
         };
-        let ended = !left && last;
+        let ended = !left && others.is_empty() && alone;
         let next = now.tick.saturating_add(schedule::millis(schedule::wait(&retry, &start.id, start.number)));
         let first = if left { other_due.map_or(next, |other| other.min(next)) } else { other_due.unwrap_or(next) };
         let attempt = Attempt { number, at: began.wall, next: now.wall_at(first) };
@@ -53,6 +55,12 @@ impl Queue {
             });
             if ended && kept {
                 index.forget(start.token);
+            } else if !others.is_empty() {
+                // The routes may have changed since the message was divided: nobody is left without a leg.
+                let deferred = outcomes.iter().filter(|(_, outcome)| !kept || matches!(outcome, Outcome::Deferred(_)));
+                let pending: Vec<_> = others.into_iter().chain(deferred.map(|(index, _)| *index)).collect();
+                let (ways, _) = self.group(&stored.envelope, &pending, "");
+                index.regroup(start.token, &ways, now.tick);
             }
             change
         };
@@ -61,6 +69,21 @@ impl Queue {
         }
         log_change(change);
         self.refill();
+    }
+
+    /// Who is left of the message beside those that an attempt was made at, as the disk says: which of them go where may
+    /// have changed since the message was divided by destination.
+    async fn others(&self, stored: &Stored, outcomes: &[(usize, Outcome)]) -> Vec<usize> {
+        let tried: BTreeSet<usize> = outcomes.iter().map(|(index, _)| *index).collect();
+        let mut others = stored.progress.pending();
+        others.retain(|index| !tried.contains(index));
+        if !others.is_empty()
+            && let Ok(now) = self.spool.peek(&stored.envelope.id).await
+        {
+            others = now.progress.pending();
+            others.retain(|index| !tried.contains(index));
+        }
+        others
     }
 
     /// Tells and records. Where nobody is left, the message's end is the record.

@@ -9,6 +9,7 @@
 
 mod index;
 mod lane;
+mod log;
 mod orders;
 mod outside;
 mod poison;

@@ -747,3 +747,25 @@ async fn a_notice_that_cannot_be_kept_holds_up_its_own_message_alone() {
     assert_eq!(told("s.1").len(), 1);
     assert_eq!(bed.spool.depth(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn suspects_that_take_long_hold_up_the_others_for_a_minute_in_all() {
+    let bed = Bed::new();
+    for at in 0..20 {
+        let (name, to) = (format!("s.{at}"), format!("bob@slow{at}"));
+        bed.world.mood(&format!("slow{at}"), Mood::Hangs);
+        bed.commit(&name, &[&to]).await;
+        std::mem::forget(bed.spool.begin_attempt(&id(&name)).await);
+    }
+    bed.commit("s.live", &["bob@x"]).await;
+    let copy = tempdir().unwrap();
+    let copied = std::process::Command::new("cp").arg("-a").arg(bed.at.path().join("state")).arg(copy.path()).status();
+    assert!(copied.unwrap().success());
+    let spool = Spool::open(&copy.path().join("state")).unwrap();
+    assert_eq!(spool.suspects().len(), 20);
+    let queue = queue(&spool, &bed.world, &bed.offset, &bed.settings);
+    let (_stop, stopped) = watch::channel(false);
+    let _run = tokio::spawn(queue.run(stopped));
+    bed.pass(62).await;
+    assert_eq!(bed.world.at("x"), 1);
+}

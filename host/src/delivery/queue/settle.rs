@@ -78,11 +78,16 @@ impl Queue {
         let tried: BTreeSet<usize> = outcomes.iter().map(|(index, _)| *index).collect();
         let mut others = stored.progress.pending();
         others.retain(|index| !tried.contains(index));
-        if !others.is_empty()
-            && let Ok(now) = self.spool.peek(&stored.envelope.id).await
-        {
-            others = now.progress.pending();
-            others.retain(|index| !tried.contains(index));
+        if !others.is_empty() {
+            match self.spool.peek(&stored.envelope.id).await {
+                Ok(now) => {
+                    others = now.progress.pending();
+                    others.retain(|index| !tried.contains(index));
+                }
+                // Set aside meanwhile: its log went with it, and another would be in the way of its return.
+                Err(LoadError::Gone) => others.clear(),
+                Err(_) => {}
+            }
         }
         others
     }

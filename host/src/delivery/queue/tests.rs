@@ -769,3 +769,19 @@ async fn suspects_that_take_long_hold_up_the_others_for_a_minute_in_all() {
     bed.pass(62).await;
     assert_eq!(bed.world.at("x"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_set_aside_during_an_attempt_can_be_released() {
+    let bed = Bed::new().start();
+    bed.world.mood("slow", Mood::Slow(20 * 60 * 1000));
+    bed.world.mood("poison", Mood::Panics);
+    bed.commit("s.1", &["a@slow", "b@poison"]).await;
+    bed.pass(25 * 60).await;
+    assert_eq!((bed.delivered(), bed.spool.depth(), bed.spool.quarantined()), (1, 0, 1));
+    bed.world.mood("slow", Mood::Takes);
+    bed.world.mood("poison", Mood::Takes);
+    bed.spool.release(&id("s.1")).await.unwrap();
+    bed.pass(60).await;
+    // Whom the attempt served that was under way is served again.
+    assert_eq!((bed.delivered(), bed.spool.depth(), bed.spool.quarantined()), (3, 0, 0));
+}

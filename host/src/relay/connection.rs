@@ -30,6 +30,8 @@ pub(super) struct Connection {
     /// Whether a transaction may be open at the other side.
     pub(super) in_transaction: bool,
     logged_in: bool,
+    /// Whether its server takes it for the client of a message before.
+    renamed: bool,
 }
 
 /// How a connection is protected.
@@ -97,6 +99,7 @@ impl Connection {
             messages: 0,
             in_transaction: false,
             logged_in: false,
+            renamed: false,
         };
         let greeting = connection.reply(relay, Phase::Banner).await?;
         // RFC 5321 section 3.1: 554 instead of 220 says that there is no mail service here, 421 none now. Another exchanger
@@ -190,7 +193,8 @@ impl Connection {
 
     /// XCLIENT begins the session anew (XCLIENT_README): greeting, EHLO, and nobody is logged in.
     async fn pass_client(&mut self, relay: &Inner, envelope: &Envelope) -> Result<(), Fault> {
-        let required = relay.target.xclient == PassOn::Required;
+        // What is not known of this message's client must not be that of another's: a new connection is nobody's.
+        let required = relay.target.xclient == PassOn::Required || self.renamed;
         let Some(offered) = self.keywords.xclient.clone() else {
             return self.lacking(required, "XCLIENT");
         };
@@ -207,6 +211,7 @@ impl Connection {
             }
             accepted = true;
         }
+        self.renamed |= accepted;
         if accepted {
             self.logged_in = false;
             self.in_transaction = false;

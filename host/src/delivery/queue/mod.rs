@@ -9,6 +9,7 @@
 
 mod index;
 mod lane;
+mod log;
 mod orders;
 mod outside;
 mod poison;
@@ -237,7 +238,7 @@ impl Queue {
     /// The message goes elsewhere by now, or nobody is left of it.
     async fn moved(&self, start: &Start, ways: &[Way], ended: bool) {
         let _one_at_a_time = self.lock(start.token).await;
-        if ended && self.index().is_last(start) && self.keep(&start.id, || self.spool.remove(&start.id)).await {
+        if ended && self.index().is_alone(start) && self.keep(&start.id, || self.spool.remove(&start.id)).await {
             self.index().forget(start.token);
             return;
         }

@@ -159,7 +159,7 @@ impl Queue {
         let why = |_: usize, last: Option<&Failure>| {
             with_reason("5.7.1", "given up by the operator of this server".to_owned(), last)
         };
-        match self.give_up(token, &stored, why).await {
+        match self.give_up(token, &stored, why).await? {
             true => Ok(()),
             false => Err(OrderError::Stopped),
         }

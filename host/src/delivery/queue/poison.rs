@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::index::{Next, Start, Verdict};
 use super::{Queue, schedule};
@@ -15,6 +16,8 @@ impl Queue {
     /// Tries what was in hand when the process before this one died: one message at a time with nothing else in hand, so
     /// that the one that did it is known by the next death. One that takes long, or that has to wait, is no danger.
     pub(super) async fn try_suspects(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
+        // For all of them: what is dead or slow was in hand, too, and the rest of the queue waits meanwhile.
+        let until = Instant::now() + SUSPECTS_MAX;
         for id in self.spool.suspects() {
             self.take_in(&id, false, true).await;
             let now = self.now().tick;
@@ -29,7 +32,7 @@ impl Queue {
                 tasks.spawn(self.clone().attempt(start));
             }
             let all = async { while tasks.join_next().await.is_some() {} };
-            if tokio::time::timeout(SUSPECT_MAX, all).await.is_err() {
+            if tokio::time::timeout_at(until, all).await.is_err() {
                 tracing::warn!(id = id.as_str(), "what was in hand at a crash takes long, and others are begun");
                 return;
             }
@@ -78,5 +81,5 @@ impl Queue {
 /// Attempts that break off before a message is set aside.
 const CRASHES_MAX: u32 = 3;
 
-/// How long a suspect is tried alone.
-const SUSPECT_MAX: Duration = Duration::from_secs(60);
+/// How long suspects are tried alone, all together.
+const SUSPECTS_MAX: Duration = Duration::from_secs(60);

@@ -1,17 +1,19 @@
 //! What follows from an attempt, from the passing of time, and from the operator's word: senders are told first, then it
 //! is recorded, and only then is anything else of the message begun.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use super::index::{Change, Next, Start, Token, Verdict};
+use super::index::{Next, Start, Token, Verdict};
+use super::log::{log_change, log_ended, log_failed, log_outcomes};
 use super::schedule::{self, Now};
 use super::{Queue, log_unreadable};
 use crate::delivery::notice::Report;
-use crate::observe::timestamp;
-use crate::spool::{Attempt, Envelope, Failure, LoadError, Outcome, Reach, Receipt, Record, Stored};
+use crate::observe::chain;
+use crate::spool::{Attempt, Failure, LoadError, MessageId, Outcome, Reach, Record, Stored};
 
 impl Queue {
     /// An attempt ended so.
@@ -35,11 +37,12 @@ impl Queue {
             }
         }
         let left = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Deferred(_)));
-        let (last, other_due, number) = {
+        let others = self.others(stored, &outcomes).await;
+        let (alone, other_due, number) = {
             let index = self.index();
-            (index.is_last(start), index.other_due(start), index.number(start.token).max(start.number))
+            (index.is_alone(start), index.other_due(start), index.number(start.token).max(start.number))
         };
-        let ended = !left && last;
+        let ended = !left && others.is_empty() && alone;
         let next = now.tick.saturating_add(schedule::millis(schedule::wait(&retry, &start.id, start.number)));
         let first = if left { other_due.map_or(next, |other| other.min(next)) } else { other_due.unwrap_or(next) };
         let attempt = Attempt { number, at: began.wall, next: now.wall_at(first) };
@@ -53,6 +56,12 @@ impl Queue {
             });
             if ended && kept {
                 index.forget(start.token);
+            } else if !others.is_empty() {
+                // The routes may have changed since the message was divided: nobody is left without a leg.
+                let deferred = outcomes.iter().filter(|(_, outcome)| !kept || matches!(outcome, Outcome::Deferred(_)));
+                let pending: Vec<_> = others.into_iter().chain(deferred.map(|(index, _)| *index)).collect();
+                let (ways, _) = self.group(&stored.envelope, &pending, "");
+                index.regroup(start.token, &ways, now.tick);
             }
             change
         };
@@ -61,6 +70,26 @@ impl Queue {
         }
         log_change(change);
         self.refill();
+    }
+
+    /// Who is left of the message beside those that an attempt was made at, as the disk says: which of them go where may
+    /// have changed since the message was divided by destination.
+    async fn others(&self, stored: &Stored, outcomes: &[(usize, Outcome)]) -> Vec<usize> {
+        let tried: BTreeSet<usize> = outcomes.iter().map(|(index, _)| *index).collect();
+        let mut others = stored.progress.pending();
+        others.retain(|index| !tried.contains(index));
+        if !others.is_empty() {
+            match self.spool.peek(&stored.envelope.id).await {
+                Ok(now) => {
+                    others = now.progress.pending();
+                    others.retain(|index| !tried.contains(index));
+                }
+                // Set aside meanwhile: its log went with it, and another would be in the way of its return.
+                Err(LoadError::Gone) => others.clear(),
+                Err(_) => {}
+            }
+        }
+        others
     }
 
     /// Tells and records. Where nobody is left, the message's end is the record.
@@ -83,7 +112,19 @@ impl Queue {
             }
             return true;
         }
-        let told = reports.is_empty() || self.keep(id, || self.tell(stored, reports.clone(), now)).await;
+        // Where nothing was delivered, nothing is done twice: this message waits until its sender can be told, alone.
+        let repeatable = !outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Delivered(_)));
+        let told = match repeatable {
+            _ if reports.is_empty() => true,
+            true => match self.tell(stored, reports, now).await {
+                Ok(()) => true,
+                Err(error) => {
+                    self.untold(id, &error);
+                    return false;
+                }
+            },
+            false => self.keep(id, || self.tell(stored, reports.clone(), now)).await,
+        };
         let kept = told
             && match ended {
                 true => self.keep(id, || self.spool.remove(id)).await,
@@ -127,53 +168,68 @@ impl Queue {
                 "message expired"
             );
             let over = |_: usize, last: Option<&Failure>| over(&stored, times.by_deadline, last, now);
-            if !self.give_up(token, &stored, over).await {
-                self.index().release(token, now.tick, |_| {});
+            match self.give_up(token, &stored, over).await {
+                Ok(true) => {}
+                Ok(false) => self.index().release(token, now.tick, |_| {}),
+                Err(error) => {
+                    self.untold(&id, &error);
+                    let later = now.tick.saturating_add(schedule::millis(LOOK_AGAIN));
+                    self.index().release(token, now.tick, |entry| entry.times.ends = later);
+                }
             }
         } else {
-            self.warn(token, &stored, times, now).await;
-            self.index().release(token, now.tick, |entry| entry.times.warns = None);
+            let again = self.warn(token, &stored, times, now).await.err().map(|error| {
+                self.untold(&id, &error);
+                now.tick.saturating_add(schedule::millis(LOOK_AGAIN))
+            });
+            self.index().release(token, now.tick, |entry| entry.times.warns = again);
         }
         self.refill();
         self.changed.notify_one();
     }
 
     /// Tells the senders of recipients that were not told yet, once.
-    async fn warn(&self, token: Token, stored: &Arc<Stored>, times: schedule::Times, now: Now) {
+    ///
+    /// # Errors
+    /// They cannot be told now.
+    async fn warn(&self, token: Token, stored: &Arc<Stored>, times: schedule::Times, now: Now) -> io::Result<()> {
         let progress = &stored.progress;
         let untold = |index: &usize| progress.recipients.get(*index).is_some_and(|standing| !standing.delayed);
         let late: Vec<usize> = progress.pending().into_iter().filter(untold).collect();
         if late.is_empty() {
-            return;
+            return Ok(());
         }
         let until = now.wall_at(times.ends);
         let report = |index: &usize| (*index, Report::Delayed(self.last_failure(token, stored, *index), until));
         let reports: Vec<_> = late.iter().map(report).collect();
         let id = &stored.envelope.id;
         let records: Vec<_> = late.into_iter().map(Record::Delayed).collect();
-        if self.keep(id, || self.tell(stored, reports.clone(), now)).await
-            && self.keep(id, || self.spool.record(id, records.clone())).await
-        {
+        self.tell(stored, reports, now).await?;
+        if self.keep(id, || self.spool.record(id, records.clone())).await {
             let session = stored.envelope.session.as_str();
             tracing::info!(session, id = id.as_str(), recipients = records.len(), "message delayed");
         }
+        Ok(())
     }
 
     /// Gives up a message that is reserved: whoever is left of it fails, and it is gone. Whether that is on disk.
+    ///
+    /// # Errors
+    /// Its sender cannot be told now, and it stays.
     pub(super) async fn give_up(
         &self,
         token: Token,
         stored: &Arc<Stored>,
         why: impl Fn(usize, Option<&Failure>) -> Failure,
-    ) -> bool {
+    ) -> io::Result<bool> {
         let now = self.now();
         let failed =
             |index: usize| (index, Outcome::Failed(why(index, self.last_failure(token, stored, index).as_ref())));
         let outcomes: Vec<_> = stored.progress.pending().into_iter().map(failed).collect();
         let reports: Vec<_> = outcomes.iter().filter_map(report).collect();
         let id = &stored.envelope.id;
-        let kept = self.keep(id, || self.tell(stored, reports.clone(), now)).await
-            && self.keep(id, || self.spool.remove(id)).await;
+        self.tell(stored, reports, now).await?;
+        let kept = self.keep(id, || self.spool.remove(id)).await;
         if kept {
             let attempts = self.index().number(token);
             for (index, outcome) in &outcomes {
@@ -184,7 +240,13 @@ impl Queue {
             log_ended(&stored.envelope, now);
             self.index().forget(token);
         }
-        kept
+        Ok(kept)
+    }
+
+    /// A notice cannot be kept: what it would have told of is not recorded, and comes to it again later.
+    fn untold(&self, id: &MessageId, error: &io::Error) {
+        let error = chain(error);
+        tracing::error!(id = id.as_str(), error = error.as_str(), "sender cannot be told");
     }
 
     /// Why a recipient was not served so far: what its last attempt heard, or why its destination rests.
@@ -265,95 +327,5 @@ fn record((index, outcome): &(usize, Outcome)) -> Record {
     }
 }
 
-fn log_outcomes(
-    stored: &Stored,
-    start: &Start,
-    outcomes: &[(usize, Outcome)],
-    kept: bool,
-    now: Now,
-    next: schedule::Tick,
-) {
-    let envelope = &stored.envelope;
-    for (index, outcome) in outcomes {
-        match outcome {
-            Outcome::Delivered(receipt) if kept => log_delivered(envelope, *index, start.number, receipt, now),
-            Outcome::Failed(failure) if kept => log_failed(envelope, *index, start.number, failure),
-            Outcome::Deferred(failure) => log_deferred(envelope, *index, start, failure, now, next),
-            Outcome::Delivered(_) | Outcome::Failed(_) => {}
-        }
-    }
-}
-
-fn address(envelope: &Envelope, index: usize) -> &str {
-    envelope.recipients.get(index).map_or("", |recipient| recipient.address.as_str())
-}
-
-fn log_delivered(envelope: &Envelope, index: usize, attempts: u32, receipt: &Receipt, now: Now) {
-    tracing::info!(
-        session = envelope.session.as_str(),
-        id = envelope.id.as_str(),
-        recipient = address(envelope, index),
-        to = receipt.to.as_str(),
-        remote = receipt.remote.as_deref(),
-        reply = receipt.reply.as_deref(),
-        attempts,
-        delay_ms = now.wall.saturating_sub(envelope.received),
-        "delivered"
-    );
-}
-
-fn log_deferred(envelope: &Envelope, index: usize, start: &Start, failure: &Failure, now: Now, next: schedule::Tick) {
-    let next = timestamp(UNIX_EPOCH + Duration::from_millis(now.wall_at(next).min(LAST_TIME)));
-    tracing::warn!(
-        session = envelope.session.as_str(),
-        id = envelope.id.as_str(),
-        recipient = address(envelope, index),
-        to = &*start.destination,
-        status = failure.status.as_str(),
-        error = failure.text.as_str(),
-        remote = failure.remote.as_deref(),
-        reply = failure.reply.as_deref(),
-        attempts = start.number,
-        next = &*next,
-        "delivery deferred"
-    );
-}
-
-fn log_failed(envelope: &Envelope, index: usize, attempts: u32, failure: &Failure) {
-    tracing::warn!(
-        session = envelope.session.as_str(),
-        id = envelope.id.as_str(),
-        recipient = address(envelope, index),
-        status = failure.status.as_str(),
-        error = failure.text.as_str(),
-        remote = failure.remote.as_deref(),
-        reply = failure.reply.as_deref(),
-        attempts,
-        "delivery failed"
-    );
-}
-
-fn log_ended(envelope: &Envelope, now: Now) {
-    tracing::info!(
-        session = envelope.session.as_str(),
-        id = envelope.id.as_str(),
-        age_ms = now.wall.saturating_sub(envelope.received),
-        "message ended"
-    );
-}
-
-fn log_change(change: Option<Change>) {
-    match change {
-        Some(Change::Rests(destination, reason)) => {
-            tracing::warn!(destination = &*destination, error = reason.text.as_str(), "destination rests");
-        }
-        Some(Change::Serves(destination)) => tracing::info!(destination = &*destination, "destination serves again"),
-        None => {}
-    }
-}
-
-/// How long a message whose time has come and that cannot be read is left alone.
+/// How long a message whose time has come and that cannot be read, or told of, is left alone.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-
-/// The end of the year 9999, in milliseconds since 1970.
-const LAST_TIME: u64 = 253_402_300_799_999;

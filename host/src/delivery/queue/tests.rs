@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
-use std::sync::atomic::{AtomicI64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 
 use tempfile::{TempDir, tempdir};
 use tokio::task::JoinHandle;
@@ -62,6 +62,10 @@ struct World {
     epoch: Instant,
     at: std::path::PathBuf,
     moods: Mutex<HashMap<String, Mood>>,
+    /// Domains that are not destinations of their own, and where they go.
+    routes: Mutex<HashMap<String, String>>,
+    /// Whether nobody can be told anything.
+    mute: AtomicBool,
     /// When, which message, where.
     attempts: Mutex<Vec<(u64, String, String)>>,
     delivered: Mutex<Vec<String>>,
@@ -73,6 +77,10 @@ struct World {
 impl World {
     fn mood(&self, destination: &str, mood: Mood) {
         self.moods.lock().unwrap().insert(destination.to_owned(), mood);
+    }
+
+    fn route(&self, domain: &str, destination: &str) {
+        self.routes.lock().unwrap().insert(domain.to_owned(), destination.to_owned());
     }
 
     fn elapsed(&self) -> u64 {
@@ -96,7 +104,8 @@ struct Shared(Arc<World>);
 
 impl Outside for Shared {
     fn way(&self, _: &Envelope, recipient: &Recipient) -> Option<Way> {
-        let (destination, concurrency) = (recipient.domain.clone(), 20);
+        let led = self.0.routes.lock().unwrap().get(&recipient.domain).cloned();
+        let (destination, concurrency) = (led.unwrap_or_else(|| recipient.domain.clone()), 20);
         (destination != "nowhere").then(|| Way { local: destination == "local", destination, concurrency })
     }
 
@@ -122,7 +131,10 @@ impl Outside for Shared {
                 Mood::Refuses => Outcome::Failed(failure("5.1.1", Reach::Recipient)),
                 Mood::Takes | Mood::Slow(_) | Mood::BreaksLog => {
                     if mood == Mood::BreaksLog {
-                        fs::create_dir(world.at.join(format!("state/spool/queue/{id}.log"))).unwrap();
+                        let log = world.at.join(format!("state/spool/queue/{id}.log"));
+                        // Another destination's attempt may have ended first.
+                        let _ = fs::remove_file(&log);
+                        fs::create_dir(log).unwrap();
                     }
                     world.delivered.lock().unwrap().push(id);
                     let to = work.destination.to_string();
@@ -135,6 +147,9 @@ impl Outside for Shared {
 
     fn tell(&self, stored: Arc<Stored>, reports: Vec<(usize, Report)>, _: u64) -> BoxFuture<io::Result<()>> {
         let told: Vec<_> = reports.into_iter().filter(|(_, report)| !matches!(report, Report::Delivered(_))).collect();
+        if !told.is_empty() && self.0.mute.load(Ordering::SeqCst) {
+            return Box::pin(std::future::ready(Err(io::ErrorKind::StorageFull.into())));
+        }
         if !told.is_empty() {
             let entry = (self.0.elapsed() / 1000, stored.envelope.id.as_str().to_owned(), told);
             self.0.told.lock().unwrap().push(entry);
@@ -169,6 +184,8 @@ impl Bed {
             epoch: Instant::now(),
             at: at.path().to_owned(),
             moods: Mutex::default(),
+            routes: Mutex::default(),
+            mute: AtomicBool::new(false),
             attempts: Mutex::default(),
             delivered: Mutex::default(),
             told: Mutex::default(),
@@ -674,4 +691,97 @@ async fn what_has_no_room_in_memory_is_read_from_disk_later() {
     }
     bed.pass(120).await;
     assert_eq!((bed.delivered(), bed.spool.depth()), (60, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_lost_whose_route_changes_before_an_attempt() {
+    let bed = Bed::new().start();
+    bed.world.route("z", "x");
+    bed.world.mood("x", Mood::Defers);
+    bed.commit("s.1", &["a@x", "b@z"]).await;
+    bed.pass(1).await;
+    // The queue is not read through again before its next attempt.
+    bed.world.route("z", "y");
+    bed.world.mood("x", Mood::Takes);
+    bed.pass(10 * 60).await;
+    assert_eq!((bed.world.at("x"), bed.world.at("y")), (2, 1));
+    assert_eq!((bed.delivered(), bed.spool.depth(), bed.queue.index().len()), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_lost_whose_route_changes_during_an_attempt() {
+    let bed = Bed::new().start();
+    bed.world.mood("x", Mood::Slow(30_000));
+    bed.world.mood("y", Mood::Dead);
+    bed.commit("s.1", &["a@x", "b@y"]).await;
+    bed.pass(5).await;
+    bed.world.route("y", "x");
+    bed.queue.follow(bed.settings.clone());
+    bed.pass(5).await;
+    assert_eq!(bed.delivered(), 0);
+    bed.pass(60).await;
+    assert_eq!((bed.world.at("x"), bed.delivered()), (2, 2));
+    assert_eq!((bed.spool.depth(), bed.queue.index().len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_that_cannot_be_kept_holds_up_its_own_message_alone() {
+    let retry = Retry { first: Duration::from_secs(300), expire: Duration::from_secs(1800), ..Retry::default() };
+    let bed = Bed::with(Delivery { retry, ..Delivery::default() }).start();
+    bed.world.mute.store(true, Ordering::SeqCst);
+    bed.world.mood("strict", Mood::Refuses);
+    bed.world.mood("late", Mood::Defers);
+    bed.commit("s.1", &["a@strict"]).await;
+    bed.commit("s.2", &["a@late"]).await;
+    bed.pass(5).await;
+    bed.commit("s.3", &["a@x"]).await;
+    bed.pass(10).await;
+    assert_eq!((bed.delivered(), bed.spool.depth()), (1, 2), "others go on");
+    assert!(matches!(bed.queue.act(&id("s.2"), Action::Bounce).await, Err(OrderError::Io(_))));
+    bed.pass(HOUR).await;
+    assert_eq!((bed.spool.depth(), bed.told("s.1").len(), bed.told("s.2").len()), (2, 0, 0), "and nobody is dropped");
+    bed.world.mute.store(false, Ordering::SeqCst);
+    bed.pass(2 * HOUR).await;
+    let told = |name: &str| bed.told(name).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+    assert_eq!(told("s.2"), ["4.4.7"]);
+    assert_eq!(told("s.1").len(), 1);
+    assert_eq!(bed.spool.depth(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_that_take_long_hold_up_the_others_for_a_minute_in_all() {
+    let bed = Bed::new();
+    for at in 0..20 {
+        let (name, to) = (format!("s.{at}"), format!("bob@slow{at}"));
+        bed.world.mood(&format!("slow{at}"), Mood::Hangs);
+        bed.commit(&name, &[&to]).await;
+        std::mem::forget(bed.spool.begin_attempt(&id(&name)).await);
+    }
+    bed.commit("s.live", &["bob@x"]).await;
+    let copy = tempdir().unwrap();
+    let copied = std::process::Command::new("cp").arg("-a").arg(bed.at.path().join("state")).arg(copy.path()).status();
+    assert!(copied.unwrap().success());
+    let spool = Spool::open(&copy.path().join("state")).unwrap();
+    assert_eq!(spool.suspects().len(), 20);
+    let queue = queue(&spool, &bed.world, &bed.offset, &bed.settings);
+    let (_stop, stopped) = watch::channel(false);
+    let _run = tokio::spawn(queue.run(stopped));
+    bed.pass(62).await;
+    assert_eq!(bed.world.at("x"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_set_aside_during_an_attempt_can_be_released() {
+    let bed = Bed::new().start();
+    bed.world.mood("slow", Mood::Slow(20 * 60 * 1000));
+    bed.world.mood("poison", Mood::Panics);
+    bed.commit("s.1", &["a@slow", "b@poison"]).await;
+    bed.pass(25 * 60).await;
+    assert_eq!((bed.delivered(), bed.spool.depth(), bed.spool.quarantined()), (1, 0, 1));
+    bed.world.mood("slow", Mood::Takes);
+    bed.world.mood("poison", Mood::Takes);
+    bed.spool.release(&id("s.1")).await.unwrap();
+    bed.pass(60).await;
+    // Whom the attempt served that was under way is served again.
+    assert_eq!((bed.delivered(), bed.spool.depth(), bed.spool.quarantined()), (3, 0, 0));
 }

@@ -272,3 +272,27 @@ async fn the_client_is_passed_on() {
     assert_eq!(deliver_words(&relay(target), &stored).await, [taken]);
     sink.is_content();
 }
+
+#[tokio::test]
+async fn no_message_goes_on_as_the_client_of_another() {
+    let offers = "S: 220 mx\nC: EHLO *\nS: 250-mx\nS: 250 XCLIENT NAME ADDR PROTO HELO LOGIN PORT\n";
+    let again = "C: EHLO *\nS: 250-mx\nS: 250 XCLIENT NAME ADDR PROTO HELO LOGIN PORT\n";
+    let silent = "C: EHLO *\nS: 250 mx\n";
+    let more = TAKEN.strip_suffix("END").unwrap();
+    let fresh = format!("{offers}C: XCLIENT *\nS: 550 no\n{TAKEN}");
+    for first in [
+        format!("{offers}C: XCLIENT *\nS: 220 mx\n{again}{more}C: XCLIENT *\nS: 550 no\nEND"),
+        format!("{offers}C: XCLIENT *\nS: 220 mx\n{silent}{more}END"),
+    ] {
+        let sink = Sink::start(&[&first, &fresh]).await;
+        let mut target = to(HopProtocol::Smtp, sink.address);
+        target.xclient = PassOn::IfAvailable;
+        let (relay, mut bed) = (relay(target), Bed::new());
+        for _ in 0..2 {
+            let stored = bed.message(HELLO, TO_B, |_| {}).await;
+            assert_eq!(deliver_words(&relay, &stored).await, ["delivered 250 taken"], "{first}");
+        }
+        assert_eq!(sink.connections(), 2);
+        sink.is_content();
+    }
+}

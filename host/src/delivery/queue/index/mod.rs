@@ -226,9 +226,10 @@ impl Index {
         }
     }
 
-    /// Whether this attempt's leg is all that is left of its message.
-    pub(super) fn is_last(&self, start: &Start) -> bool {
-        self.entries.get(&start.token).is_none_or(|entry| entry.legs.iter().all(|leg| leg.lane == start.lane))
+    /// Whether this attempt is the only one at its message now.
+    pub(super) fn is_alone(&self, start: &Start) -> bool {
+        let other = |leg: &Leg| leg.lane != start.lane && matches!(leg.state, State::Active(_));
+        self.entries.get(&start.token).is_none_or(|entry| !entry.legs.iter().any(other))
     }
 
     pub(super) fn lanes(&self) -> impl Iterator<Item = &Lane> {

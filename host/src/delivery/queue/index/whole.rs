@@ -12,6 +12,10 @@ impl Index {
     /// once.
     pub(in super::super) fn regroup(&mut self, token: Token, ways: &[Way], now: Tick) {
         self.disarm(token);
+        // Who takes a lane has a leg in it.
+        if !self.entries.contains_key(&token) {
+            return;
+        }
         let lanes: Vec<LaneId> = ways.iter().map(|way| self.lane(way)).collect();
         let Some(entry) = self.entries.get_mut(&token) else { return };
         let mut gone = Vec::new();

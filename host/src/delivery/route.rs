@@ -243,7 +243,8 @@ fn namesake(before: &[Way], route: &Route) -> usize {
     let named = || before.iter().filter(|way| way.route.to.to_string() == name);
     // Routes that differ by domain alone never meet at the server of a recipient's own domain.
     let apart = |way: &Way| {
-        let by_domain = |route: &Route| route.addresses.is_empty() && route.listeners.is_empty() && route.context.is_empty();
+        let by_domain =
+            |route: &Route| route.addresses.is_empty() && route.listeners.is_empty() && route.context.is_empty();
         name.contains("{domain}") && by_domain(&way.route)
     };
     match named().find(|way| way.route.to == route.to) {

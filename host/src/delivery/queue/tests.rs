@@ -287,6 +287,8 @@ fn envelope(name: &str, recipients: &[&str], received: u64) -> Envelope {
         connection: BTreeMap::new(),
         message: BTreeMap::from([("tenant".to_owned(), "blue".to_owned())]),
         quarantined: None,
+        client_name: None,
+        client_port: None,
         notice_of: None,
     }
 }

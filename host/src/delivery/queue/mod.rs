@@ -168,11 +168,13 @@ impl Queue {
         // hand for longer waits for its peer, and somebody who kills the server meanwhile says nothing about it.
         let in_hand = self.spool.begin_attempt(&start.id).await;
         let mut attempt = pin!(self.try_in_hand(start.clone()));
-        if tokio::time::timeout(poison::SUSPECT_MAX, &mut attempt).await.is_err() {
-            drop(in_hand);
+        if tokio::time::timeout(LINGERS, &mut attempt).await.is_err() {
             self.index().linger(&start);
             self.changed.notify_one();
-            attempt.await;
+            if tokio::time::timeout(poison::SUSPECT_MAX.saturating_sub(LINGERS), &mut attempt).await.is_err() {
+                drop(in_hand);
+                attempt.await;
+            }
         }
     }
 
@@ -374,6 +376,8 @@ const LOOKS: u32 = 8;
 
 const LOCKS: usize = 256;
 
+/// How long an attempt takes before it lingers.
+const LINGERS: Duration = Duration::from_millis(250);
 /// How long attempts in hand may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(30);
 

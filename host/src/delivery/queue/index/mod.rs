@@ -363,6 +363,7 @@ impl Index {
         }
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.active = lane.active.saturating_sub(1);
+            lane.lingering = lane.lingering.saturating_sub(u32::from(share == Share::Lingering));
         }
         self.queue(id);
         self.sweep(id);

@@ -31,6 +31,9 @@ impl Index {
             self.active = self.active.saturating_sub(1);
             self.doubtful = self.doubtful.saturating_sub(1);
             self.lingering += 1;
+            if let Some(lane) = self.lanes.get_mut(&start.lane) {
+                lane.lingering += 1;
+            }
         }
     }
 }

@@ -39,9 +39,9 @@ pub(super) async fn deliver(routes: Arc<Routes>, work: Work) -> Vec<(usize, Outc
     }
     for (destination, indices) in together {
         outcomes.extend(match destination {
-            Destination::Relay(relay, domain) => relay.deliver(&domain, &stored, &indices).await,
-            Destination::Webhook(webhook) => webhook.deliver(&stored, &indices).await,
-            Destination::Nats(nats) => nats.deliver(&stored, &indices).await,
+            Destination::Relay(relay, domain, _) => relay.deliver(&domain, &stored, &indices).await,
+            Destination::Webhook(webhook, _) => webhook.deliver(&stored, &indices).await,
+            Destination::Nats(nats, _) => nats.deliver(&stored, &indices).await,
             Destination::Discard | Destination::Mailbox { .. } => Vec::new(),
         });
     }
@@ -52,9 +52,9 @@ impl Destination {
     /// Whether another of its name is it: of one route, which one copy of a configuration belongs to.
     fn is(&self, other: &Destination) -> bool {
         match (self, other) {
-            (Destination::Relay(a, _), Destination::Relay(b, _)) => std::ptr::eq(a.target(), b.target()),
-            (Destination::Webhook(a), Destination::Webhook(b)) => std::ptr::eq(a.target(), b.target()),
-            (Destination::Nats(a), Destination::Nats(b)) => std::ptr::eq(a.target(), b.target()),
+            (Destination::Relay(a, ..), Destination::Relay(b, ..)) => std::ptr::eq(a.target(), b.target()),
+            (Destination::Webhook(a, _), Destination::Webhook(b, _)) => std::ptr::eq(a.target(), b.target()),
+            (Destination::Nats(a, _), Destination::Nats(b, _)) => std::ptr::eq(a.target(), b.target()),
             _ => false,
         }
     }

@@ -17,7 +17,7 @@ impl Routes {
         let mut ways: Vec<(Nats, Vec<usize>)> = Vec::new();
         for (index, recipient) in envelope.recipients.iter().enumerate().filter(|(_, it)| it.refused.is_none()) {
             let name = RecipientName::of(envelope, recipient);
-            let Some(Destination::Nats(nats)) = self.destination(&name) else { continue };
+            let Some(Destination::Nats(nats, _)) = self.destination(&name) else { continue };
             match ways.iter_mut().find(|(other, _)| other.is(&nats)) {
                 Some((_, indices)) => indices.push(index),
                 None => ways.push((nats, vec![index])),

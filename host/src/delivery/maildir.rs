@@ -125,11 +125,8 @@ impl Copy<'_> {
     /// The message cannot be read, or the mailbox not be written.
     pub(super) fn write(&self, mailbox: &Path, content: impl Read) -> Result<(), Deferred> {
         let (new, draft) = (mailbox.join("new"), mailbox.join("tmp").join(&self.name));
-        // Left by an attempt that was killed: nobody else has this name.
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &draft)(error)),
-            _ => {}
-        }
+        // Left by an attempt that was killed: nobody else has this name. Where it cannot go, making it fails below.
+        let _ = fs::remove_file(&draft);
         let mut litter = Litter(Some(draft.clone()));
         self.fill(&draft, content)?;
         let file = new.join(&self.name);

@@ -24,6 +24,9 @@ pub struct Routes(Arc<[Way]>);
 struct Way {
     route: Route,
     carrier: Carrier,
+    /// How many routes before it lead to a place of the same name, but get there otherwise: what keeps one of them from
+    /// its server, a certificate for example, need not keep the other, so they are destinations of their own.
+    namesake: usize,
 }
 
 /// What takes messages along a route.
@@ -113,7 +116,10 @@ impl Routes {
                 Target::Nats(target) => Nats::load(target).map(Carrier::Nats).map_err(|error| chain(&error)),
             };
             match carrier {
-                Ok(carrier) => ways.push(Way { route: route.clone(), carrier }),
+                Ok(carrier) => {
+                    let namesake = namesake(&ways, route);
+                    ways.push(Way { route: route.clone(), carrier, namesake });
+                }
                 Err(error) => problems.push(Problem::at(route.place, error)),
             }
         }
@@ -139,7 +145,7 @@ impl Routes {
         match self.destination(recipient) {
             Some(Destination::Discard) if self.settled(recipient) => Judgement::Discard,
             Some(Destination::Discard) => Judgement::Deliver,
-            Some(Destination::Relay(..) | Destination::Webhook(_) | Destination::Nats(_)) => Judgement::Deliver,
+            Some(Destination::Relay(..) | Destination::Webhook(..) | Destination::Nats(..)) => Judgement::Deliver,
             Some(Destination::Mailbox { create: true, .. }) => Judgement::Deliver,
             Some(Destination::Mailbox { mailbox, create: false }) => {
                 match tokio::task::spawn_blocking(move || exists(&mailbox.path)).await {
@@ -184,9 +190,9 @@ impl Routes {
                 mailbox: Mailbox::new(path.template(), recipient.local, recipient.domain),
                 create: way.route.create || recipient.postmaster,
             },
-            (_, Carrier::Relay(relay)) => Destination::Relay(relay.clone(), recipient.domain.to_owned()),
-            (_, Carrier::Webhook(webhook)) => Destination::Webhook(webhook.clone()),
-            (_, Carrier::Nats(nats)) => Destination::Nats(nats.clone()),
+            (_, Carrier::Relay(relay)) => Destination::Relay(relay.clone(), recipient.domain.to_owned(), way.namesake),
+            (_, Carrier::Webhook(webhook)) => Destination::Webhook(webhook.clone(), way.namesake),
+            (_, Carrier::Nats(nats)) => Destination::Nats(nats.clone(), way.namesake),
             (_, Carrier::None) => Destination::Discard,
         })
     }
@@ -200,10 +206,10 @@ pub(super) enum Destination {
         mailbox: Mailbox,
         create: bool,
     },
-    /// Another server, for recipients of this domain.
-    Relay(Relay, String),
-    Webhook(Webhook),
-    Nats(Nats),
+    /// Another server, for recipients of this domain; and which of several of its name it is, here and below.
+    Relay(Relay, String, usize),
+    Webhook(Webhook, usize),
+    Nats(Nats, usize),
 }
 
 impl Destination {
@@ -212,9 +218,11 @@ impl Destination {
         match self {
             Destination::Discard => "discard:".to_owned(),
             Destination::Mailbox { mailbox, .. } => format!("maildir:{}", mailbox.template),
-            Destination::Relay(relay, domain) => relay.target().to_string().replace("{domain}", domain),
-            Destination::Webhook(webhook) => webhook.target().to_string(),
-            Destination::Nats(nats) => nats.target().to_string(),
+            Destination::Relay(relay, domain, namesake) => {
+                numbered(relay.target().to_string().replace("{domain}", domain), *namesake)
+            }
+            Destination::Webhook(webhook, namesake) => numbered(webhook.target().to_string(), *namesake),
+            Destination::Nats(nats, namesake) => numbered(nats.target().to_string(), *namesake),
         }
     }
 
@@ -222,11 +230,33 @@ impl Destination {
     pub(super) fn concurrency(&self) -> u32 {
         match self {
             Destination::Discard | Destination::Mailbox { .. } => MAILBOXES,
-            Destination::Relay(relay, _) => relay.target().concurrency,
-            Destination::Webhook(webhook) => webhook.target().concurrency,
-            Destination::Nats(_) => STREAMS,
+            Destination::Relay(relay, ..) => relay.target().concurrency,
+            Destination::Webhook(webhook, _) => webhook.target().concurrency,
+            Destination::Nats(..) => STREAMS,
         }
     }
+}
+
+/// Which place of its name this route leads to: routes with the same target share theirs.
+fn namesake(before: &[Way], route: &Route) -> usize {
+    let name = route.to.to_string();
+    let named = || before.iter().filter(|way| way.route.to.to_string() == name);
+    // Routes that differ by domain alone never meet at the server of a recipient's own domain.
+    let apart = |way: &Way| {
+        let by_domain =
+            |route: &Route| route.addresses.is_empty() && route.listeners.is_empty() && route.context.is_empty();
+        name.contains("{domain}") && by_domain(&way.route)
+    };
+    match named().find(|way| way.route.to == route.to) {
+        Some(same) => same.namesake,
+        None if named().all(apart) => 0,
+        None => named().map(|way| way.namesake).max().map_or(0, |last| last + 1),
+    }
+}
+
+/// The name of a destination that is not the first of its name.
+fn numbered(name: String, namesake: usize) -> String {
+    if namesake == 0 { name } else { format!("{name} ({})", namesake + 1) }
 }
 
 /// Mailboxes of one template that are written to at a time: each waits for the disk, which serves them together.

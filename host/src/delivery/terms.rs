@@ -86,6 +86,8 @@ mod tests {
             connection: BTreeMap::new(),
             message: BTreeMap::new(),
             quarantined: None,
+            client_name: None,
+            client_port: None,
             notice_of: None,
         })
     }

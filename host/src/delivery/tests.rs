@@ -151,6 +151,8 @@ fn envelope(name: &str, recipients: &[&str]) -> Envelope {
         connection: BTreeMap::new(),
         message: BTreeMap::new(),
         quarantined: None,
+        client_name: None,
+        client_port: None,
         notice_of: None,
     }
 }

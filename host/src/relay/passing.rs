@@ -38,6 +38,8 @@ fn commands(verb: &str, known: &[&str], offered: &[String], envelope: &Envelope)
 
 fn value(name: &str, envelope: &Envelope) -> Option<String> {
     match name {
+        "NAME" => envelope.client_name.clone(),
+        "PORT" => envelope.client_port.map(|port| port.to_string()),
         "ADDR" => match envelope.client.parse().ok()? {
             IpAddr::V4(address) => Some(address.to_string()),
             IpAddr::V6(address) => Some(format!("IPV6:{address}")),

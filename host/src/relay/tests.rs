@@ -79,6 +79,8 @@ fn envelope(id: &MessageId, recipients: &[&str]) -> Envelope {
         connection: BTreeMap::new(),
         message: BTreeMap::new(),
         quarantined: None,
+        client_name: None,
+        client_port: None,
         notice_of: None,
     }
 }

@@ -125,6 +125,8 @@ mod tests {
             hostname: text(),
             peer: text(),
             client: text(),
+            client_name: None,
+            client_port: None,
             helo: None,
             protocol: text(),
             sender: text(),

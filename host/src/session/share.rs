@@ -3,7 +3,7 @@
 
 use super::context::{self, Scope};
 use super::envelope::{Fate, Quarantined, Recipient, Transaction};
-use super::facts::Facts;
+use super::facts::{Facts, HostName};
 use super::session::Session;
 use super::trace;
 use crate::observe::chain;
@@ -220,6 +220,11 @@ impl Session {
             hostname: self.post.hostname.to_string(),
             peer: facts.peer.address.map(|ip| ip.to_string()).unwrap_or_default(),
             client: facts.client_address(),
+            client_name: match &facts.client.name {
+                HostName::Known(name) => Some(name.clone()),
+                HostName::Unavailable | HostName::TemporarilyUnavailable => None,
+            },
+            client_port: facts.client.endpoint.port,
             helo: facts.client.helo.clone(),
             protocol: trace::with_type(facts),
             sender,

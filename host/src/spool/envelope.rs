@@ -26,6 +26,12 @@ pub struct Envelope {
     pub peer: String,
     /// The address the session was taken to come from, or `unknown`.
     pub client: String,
+    /// The client's name, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    /// The client's port, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_port: Option<u16>,
     /// What the client said at HELO or EHLO.
     pub helo: Option<String>,
     /// The protocol as RFC 3848 names it: `SMTP`, `ESMTP`, `ESMTPS`, `ESMTPA`, `ESMTPSA`.

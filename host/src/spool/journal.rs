@@ -14,6 +14,7 @@
 //! | `deferred I FAILURE` | the last attempt at it ended so |
 //! | `delayed I` | its sender was told that it takes longer |
 //! | `attempt JSON` | an attempt ended; its number, when it began, when the next one is due |
+//! | `acquitted` | an attempt lasted, so it was not this message that broke off those before |
 //! | `crashed` | the process, or the attempt, broke off while the message was in hand |
 //! | `held`, `released` | the operator's word |
 //! | `aside JSON` | it was moved into the quarantine, by whom and why; `released` ends that, too |
@@ -40,6 +41,8 @@ pub enum Record {
     Attempt(Attempt),
     /// The process or the attempt broke off.
     Crashed,
+    /// An attempt lasted: it was not this message that broke off those before.
+    Acquitted,
     /// Nothing is tried until it is released.
     Held,
     /// It goes on, and starts over with what is held against it.
@@ -110,6 +113,7 @@ impl Record {
             Record::Delayed(index) => format!("delayed {index}"),
             Record::Attempt(attempt) => format!("attempt {}", json(serde_json::to_string(attempt))),
             Record::Crashed => "crashed".to_owned(),
+            Record::Acquitted => "acquitted".to_owned(),
             Record::Held => "held".to_owned(),
             Record::Released => "released".to_owned(),
             Record::Aside(why) => format!("aside {}", json(serde_json::to_string(why))),
@@ -131,6 +135,7 @@ impl Record {
             "delayed" => Record::Delayed(index(payload)?),
             "attempt" => Record::Attempt(serde_json::from_str(payload).ok()?),
             "crashed" => Record::Crashed,
+            "acquitted" => Record::Acquitted,
             "held" => Record::Held,
             "released" => Record::Released,
             "aside" => Record::Aside(serde_json::from_str(payload).ok()?),
@@ -191,6 +196,7 @@ impl Progress {
                 self.crashes = 0;
             }
             Record::Crashed => self.crashes = self.crashes.saturating_add(1),
+            Record::Acquitted => self.crashes = 0,
             Record::Held => self.held = true,
             Record::Released => {
                 self.held = false;

@@ -193,8 +193,8 @@ impl Inner {
         self.shelving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The message goes first: a log without a message is litter, a message without its log is delivered twice. Neither
-    /// removal is synced, since a power cut can bring back at most a message that was delivered.
+    /// The message goes first, and durably: a log without a message is litter, while a message that a power cut brings back
+    /// is delivered, deleted or bounced twice, and one that comes back without its log to everybody.
     fn remove(&self, id: &MessageId) -> io::Result<()> {
         match self.disk.remove(&self.queue_path(id)) {
             Ok(()) => {
@@ -204,6 +204,11 @@ impl Inner {
             Err(error) => return Err(error),
         }
         self.ledger.forget(id);
+        if let Err(error) = self.queue_sync.sync(&*self.disk) {
+            let error = error.to_string();
+            tracing::warn!(id = id.as_str(), error = error.as_str(), "removal of a message may not be durable");
+            return Ok(());
+        }
         match self.disk.remove(&self.log_path(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let error = error.to_string();

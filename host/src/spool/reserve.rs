@@ -111,10 +111,14 @@ impl Gate {
     pub(super) fn note<T>(&self, result: &io::Result<T>) {
         match result {
             Ok(_) => self.failures.store(0, Ordering::Relaxed),
-            Err(error) if is_of_the_disk(error) => {
-                let _ = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_add(1));
+            Err(error) => {
+                if is_of_the_disk(error) {
+                    let count = |count: u32| count.checked_add(1);
+                    let _ = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+                }
+                // What was seen last does not hold any more: the next MAIL is to be told.
+                self.state().looked = None;
             }
-            Err(_) => {}
         }
     }
 

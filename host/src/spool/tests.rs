@@ -57,6 +57,8 @@ fn envelope(id: &MessageId) -> Envelope {
         connection: BTreeMap::from([("ehlo_domain".to_owned(), "line\nfeed \"quoted\" ü".to_owned())]),
         message: BTreeMap::new(),
         quarantined: None,
+        client_name: None,
+        client_port: None,
         notice_of: None,
     }
 }

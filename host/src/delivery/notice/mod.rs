@@ -191,6 +191,8 @@ fn notice_envelope(subject: &Subject<'_>, sender: &Mailbox, eight_bit: bool) -> 
         connection: BTreeMap::new(),
         message: BTreeMap::new(),
         quarantined: None,
+        client_name: None,
+        client_port: None,
         notice_of: Some(original.id.clone()),
     }
 }

@@ -159,6 +159,8 @@ fn envelope(sender: &str, said: &[&str], recipients: Vec<Recipient>) -> Envelope
         connection: BTreeMap::from([("pathway".to_owned(), "out".to_owned())]),
         message: BTreeMap::new(),
         quarantined: None,
+        client_name: None,
+        client_port: None,
         notice_of: None,
     }
 }
@@ -331,6 +333,8 @@ async fn the_class_of_a_status_fits_the_action() {
 async fn nobody_is_told_what_nobody_sent() {
     let report = |at| (at, Report::Failed(rejected("5.1.1", "550 no")));
     let notice = Envelope {
+        client_name: None,
+        client_port: None,
         notice_of: Some("01SESSION.0".parse().unwrap()),
         ..envelope("alice@client.example", &[], vec![recipient(BOB, &[])])
     };

@@ -30,6 +30,8 @@ pub(super) struct Lane {
     /// Whether it took anything yet.
     proven: bool,
     pub(super) active: u32,
+    /// Of these, those that linger.
+    pub(super) lingering: u32,
     /// Messages with recipients here.
     pub(super) legs: u64,
     /// What may be attempted now: the urgent first, then the one that is due for longest.
@@ -56,6 +58,7 @@ impl Lane {
             window: WINDOW_FIRST,
             proven: false,
             active: 0,
+            lingering: 0,
             legs: 0,
             ready: BTreeSet::new(),
             queued: false,
@@ -82,6 +85,8 @@ impl Lane {
     pub(super) fn open(&self, now: Tick, total: u32) -> bool {
         let allowed = match (self.local, self.failures) {
             (true, 0) => self.concurrency,
+            // Whether it answers is seen by one that lingers as well as by two.
+            (false, 0) if !self.proven && self.lingering > 0 => 0,
             (false, 0) => self.concurrency.min(self.window).min((total / 2).max(1)),
             // One goes ahead and looks.
             _ if now >= self.until => 1,

@@ -20,6 +20,7 @@ mod settle;
 pub(super) use lane::Way;
 pub(super) use outside::{Outside, Routed, Work};
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -164,9 +165,23 @@ impl Queue {
     }
 
     async fn try_leg(self: Arc<Self>, start: Start) {
+        // If the process dies from here on, the message is suspect at the next start: for a moment. One that has been in
+        // hand for longer waits for its peer, and somebody who kills the server meanwhile says nothing about it.
+        let in_hand = self.spool.begin_attempt(&start.id).await;
+        let mut attempt = pin!(self.try_in_hand(start.clone()));
+        if tokio::time::timeout(LINGERS, &mut attempt).await.is_err() {
+            self.index().linger(&start);
+            self.changed.notify_one();
+            if tokio::time::timeout(poison::SUSPECT_MAX.saturating_sub(LINGERS), &mut attempt).await.is_err() {
+                drop(in_hand);
+                self.acquit(&start.id).await;
+                attempt.await;
+            }
+        }
+    }
+
+    async fn try_in_hand(&self, start: Start) {
         let began = self.now();
-        // If the process dies from here on, the message is suspect at the next start.
-        let _in_hand = self.spool.begin_attempt(&start.id).await;
         let stored = match self.spool.load(&start.id).await {
             Ok(stored) => Arc::new(stored),
             Err(error) => return self.unreadable(&start, &error),
@@ -363,6 +378,8 @@ const LOOKS: u32 = 8;
 
 const LOCKS: usize = 256;
 
+/// How long an attempt takes before it lingers.
+const LINGERS: Duration = Duration::from_millis(250);
 /// How long attempts in hand may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(30);
 

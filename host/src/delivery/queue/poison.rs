@@ -5,19 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::index::{Next, Start, Verdict};
 use super::{Queue, schedule};
 use crate::observe::chain;
-use crate::spool::{Record, Stored};
+use crate::spool::{LoadError, MessageId, Record, Stored};
 
 impl Queue {
     /// Tries what was in hand when the process before this one died: one message at a time with nothing else in hand, so
     /// that the one that did it is known by the next death. One that takes long, or that has to wait, is no danger.
     pub(super) async fn try_suspects(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
-        // For all of them: what is dead or slow was in hand, too, and the rest of the queue waits meanwhile.
-        let until = Instant::now() + SUSPECTS_MAX;
         for id in self.spool.suspects() {
             self.take_in(&id, false, true).await;
             let now = self.now().tick;
@@ -32,7 +29,8 @@ impl Queue {
                 tasks.spawn(self.clone().attempt(start));
             }
             let all = async { while tasks.join_next().await.is_some() {} };
-            if tokio::time::timeout_at(until, all).await.is_err() {
+            // What is dead or slow was in hand, too, and the rest of the queue waits meanwhile.
+            if tokio::time::timeout(SUSPECT_MAX, all).await.is_err() {
                 tracing::warn!(id = id.as_str(), "what was in hand at a crash takes long, and others are begun");
                 return;
             }
@@ -57,6 +55,16 @@ impl Queue {
         self.index().finish(start, Verdict::Nothing, next, now, |_, _| Duration::ZERO);
     }
 
+    /// The attempt has lasted long enough to show that this message brings nothing down: what was counted against it before
+    /// was somebody else's doing.
+    pub(super) async fn acquit(&self, id: &MessageId) {
+        if self.spool.suspects().contains(id)
+            && let Err(error) = self.spool.record(id, vec![Record::Acquitted]).await
+        {
+            self.complain(id, &error);
+        }
+    }
+
     /// Whether a message broke off so many attempts that there will be no other: then it is in quarantine.
     pub(super) async fn is_poison(&self, stored: &Stored) -> bool {
         let (envelope, crashes) = (&stored.envelope, stored.progress.crashes);
@@ -68,6 +76,8 @@ impl Queue {
         let (session, id) = (envelope.session.as_str(), envelope.id.as_str());
         match set_aside {
             Ok(()) => tracing::error!(session, id, reason = reason.as_str(), "message quarantined"),
+            // By whoever came to it first.
+            Err(LoadError::Gone) => {}
             Err(error) => {
                 let error = chain(&error);
                 tracing::error!(session, id, error = error.as_str(), "message cannot be quarantined");
@@ -81,5 +91,6 @@ impl Queue {
 /// Attempts that break off before a message is set aside.
 const CRASHES_MAX: u32 = 3;
 
-/// How long suspects are tried alone, all together.
-const SUSPECTS_MAX: Duration = Duration::from_secs(60);
+/// How long a message is suspect from the beginning of an attempt, and how long a suspect is tried alone. What brings a
+/// process down does so at once; others wait meanwhile.
+pub(super) const SUSPECT_MAX: Duration = Duration::from_secs(1);

@@ -304,6 +304,8 @@ fn envelope(name: &str, recipients: &[&str], received: u64) -> Envelope {
         connection: BTreeMap::new(),
         message: BTreeMap::from([("tenant".to_owned(), "blue".to_owned())]),
         quarantined: None,
+        client_name: None,
+        client_port: None,
         notice_of: None,
     }
 }
@@ -394,7 +396,22 @@ async fn many_dead_destinations_leave_half_to_the_living() {
     }
     bed.pass(2).await;
     assert_eq!(bed.delivered(), 31);
-    assert!(bed.world.most.load(Ordering::SeqCst) <= 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_that_hang_keep_nobody_from_a_first_attempt() {
+    let bed = Bed::with(Delivery { concurrency: Concurrency(64), ..Delivery::default() });
+    for at in 0..150 {
+        bed.world.mood(&format!("dead{at}"), Mood::Hangs);
+        bed.commit(&format!("d.{at}"), &[&format!("bob@dead{at}")]).await;
+    }
+    let bed = bed.start();
+    bed.pass(1).await;
+    bed.commit("l.1", &["bob@unknown"]).await;
+    bed.pass(6).await;
+    assert_eq!(bed.delivered(), 1);
+    let most = bed.world.most.load(Ordering::SeqCst);
+    assert!(most <= 64 + 256, "{most}");
 }
 
 #[test]
@@ -646,7 +663,7 @@ async fn suspects_are_tried_alone() {
     }
     // A process that dies gives its lock back, and does no more.
     let world = bed.world.clone();
-    world.mood("x", Mood::Slow(1000));
+    world.mood("x", Mood::Slow(900));
     let at = bed.at.path().join("state");
     let copy = tempdir().unwrap();
     let copied = std::process::Command::new("cp").arg("-a").arg(&at).arg(copy.path()).status().unwrap();
@@ -656,11 +673,30 @@ async fn suspects_are_tried_alone() {
     let queue = queue(&spool, &world, &bed.offset, &bed.settings);
     let (_stop, stopped) = watch::channel(false);
     let _run = tokio::spawn(queue.run(stopped));
-    tokio::time::sleep(Duration::from_millis(1900)).await;
+    tokio::time::sleep(Duration::from_millis(1700)).await;
     assert_eq!(world.most.load(Ordering::SeqCst), 1);
     assert_eq!(world.attempts.lock().unwrap().iter().map(|(_, id, _)| id.as_str()).collect::<Vec<_>>(), ["s.4", "s.7"]);
     bed.pass(60).await;
     assert_eq!((bed.delivered(), spool.depth()), (9, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_its_peer_is_no_suspect() {
+    let bed = Bed::new().start();
+    bed.world.mood("hangs", Mood::Slow(3_600_000));
+    bed.commit("s.1", &["bob@hangs"]).await;
+    let copies = tempdir().unwrap();
+    // What the next process would find if this one were killed now.
+    let suspects = |name: &str| {
+        let (from, to) = (bed.at.path().join("state"), copies.path().join(name));
+        assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(&to).status().unwrap().success());
+        Spool::open(&to).unwrap().suspects()
+    };
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(suspects("at once"), [id("s.1")]);
+    bed.pass(2).await;
+    assert_eq!(bed.world.at("hangs"), 1);
+    assert_eq!(suspects("later"), []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -164,6 +164,8 @@ impl Bed {
             connection: BTreeMap::new(),
             message: BTreeMap::new(),
             quarantined: None,
+            client_name: None,
+            client_port: None,
             notice_of: None,
         };
         let mut draft = spool.begin(id.clone());

@@ -497,6 +497,8 @@ async fn stored(parameters: &[(&str, Option<&str>)], sender: &str, recipient: &s
         connection: BTreeMap::new(),
         message: BTreeMap::new(),
         quarantined: None,
+        client_name: None,
+        client_port: None,
         notice_of: None,
     };
     draft.commit(envelope).await.unwrap();

@@ -256,7 +256,7 @@ async fn the_client_is_passed_on() {
     }
     // Who is not known, and who is known by more.
     let script = format!(
-        "{offers}C: XCLIENT NAME=[UNAVAILABLE] ADDR=IPV6:2001:db8::1 PORT=[UNAVAILABLE] PROTO=SMTP HELO=[UNAVAILABLE] LOGIN=tim\nS: 220 mx\n{again}{TAKEN}"
+        "{offers}C: XCLIENT NAME=client.example ADDR=IPV6:2001:db8::1 PORT=4321 PROTO=SMTP HELO=[UNAVAILABLE] LOGIN=tim\nS: 220 mx\n{again}{TAKEN}"
     );
     let sink = Sink::start(&[&script]).await;
     let mut target = to(HopProtocol::Smtp, sink.address);
@@ -264,6 +264,7 @@ async fn the_client_is_passed_on() {
     let stored = bed
         .message(HELLO, TO_B, |it| {
             it.client = "2001:db8::1".to_owned();
+            (it.client_name, it.client_port) = (Some("client.example".to_owned()), Some(4321));
             it.helo = None;
             it.protocol = "SMTP".to_owned();
             it.connection.insert("auth_user".to_owned(), "tim".to_owned());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::share::Share;
 use super::{LaneId, Token};
 use crate::delivery::queue::lane::Way;
 use crate::delivery::queue::schedule::{Tick, Times};
@@ -41,8 +42,8 @@ pub(super) enum State {
     Waiting,
     /// In its lane's `ready`.
     Ready,
-    /// Attempted now; whether its lane was doubtful as it began.
-    Active(bool),
+    /// Attempted now.
+    Active(Share),
 }
 
 /// A message that is to be known.

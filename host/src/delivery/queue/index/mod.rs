@@ -5,6 +5,7 @@
 //! lane rests costs nothing. The index does no I/O and asks no clock.
 
 mod entry;
+mod share;
 mod whole;
 
 pub(super) use entry::{Change, Entry, New, Next, Start, Taken, Verdict};
@@ -17,6 +18,7 @@ use super::lane::{Lane, Way};
 use super::schedule::Tick;
 use crate::spool::MessageId;
 use entry::{Leg, State};
+use share::Share;
 
 /// A message's name in the index. Never used twice.
 pub(super) type Token = u64;
@@ -47,6 +49,7 @@ pub(super) struct Index {
     last_lane: LaneId,
     pub(super) active: u32,
     doubtful: u32,
+    lingering: u32,
     pub(super) held: u64,
 }
 
@@ -99,8 +102,8 @@ impl Index {
         self.held -= u64::from(entry.held);
         for leg in entry.legs {
             self.leave(leg.lane);
-            if let State::Active(doubtful) = leg.state {
-                self.free(leg.lane, doubtful);
+            if let State::Active(share) = leg.state {
+                self.free(leg.lane, share);
             }
         }
     }
@@ -140,7 +143,7 @@ impl Index {
             self.doubtful += u32::from(trials);
             self.queue(id);
             let Some((entry, leg)) = self.leg(token, id) else { continue };
-            leg.state = State::Active(trials);
+            leg.state = State::Active(Share::new(trials));
             let fresh = std::mem::take(&mut leg.fresh);
             let number = leg.number.saturating_add(1);
             return Some(Start { token, lane: id, id: entry, destination, number, fresh, began: now });
@@ -159,7 +162,7 @@ impl Index {
             let doubtful = lane.doubtful();
             self.active += 1;
             self.doubtful += u32::from(doubtful);
-            leg.state = State::Active(doubtful);
+            leg.state = State::Active(Share::new(doubtful));
             starts.push(Start {
                 token,
                 lane: leg.lane,
@@ -184,7 +187,7 @@ impl Index {
     ) -> Option<Change> {
         let change = self.judge(start, verdict, now, rest);
         if let Some((_, leg)) = self.leg(start.token, start.lane)
-            && let State::Active(doubtful) = leg.state
+            && let State::Active(share) = leg.state
         {
             leg.state = State::Idle;
             match next {
@@ -192,7 +195,7 @@ impl Index {
                 Next::Again(due) => leg.due = due,
                 Next::Done => {}
             }
-            self.free(start.lane, doubtful);
+            self.free(start.lane, share);
             if next == Next::Done {
                 if let Some(entry) = self.entries.get_mut(&start.token) {
                     entry.legs.retain(|leg| leg.lane != start.lane);
@@ -352,11 +355,16 @@ impl Index {
         self.sweep(id);
     }
 
-    fn free(&mut self, id: LaneId, doubtful: bool) {
-        self.active = self.active.saturating_sub(1);
-        self.doubtful = self.doubtful.saturating_sub(u32::from(doubtful));
+    fn free(&mut self, id: LaneId, share: Share) {
+        if share == Share::Lingering {
+            self.lingering = self.lingering.saturating_sub(1);
+        } else {
+            self.active = self.active.saturating_sub(1);
+            self.doubtful = self.doubtful.saturating_sub(u32::from(share == Share::Doubtful));
+        }
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.active = lane.active.saturating_sub(1);
+            lane.lingering = lane.lingering.saturating_sub(u32::from(share == Share::Lingering));
         }
         self.queue(id);
         self.sweep(id);

@@ -418,7 +418,7 @@ fn a_full_disk_is_said_and_got_over() {
     let (mut taken, mut refused) = (1, 0);
     until("a full disk", || {
         while append(&filler, &[0; 4096]) {}
-        let reply = client.submit("a@client.test", &["b@example.test"], "Subject: no room\r\n\r\n");
+        let reply = offer(&mut client, "Subject: no room\r\n\r\n");
         if reply.code == 250 {
             (taken, refused) = (taken + 1, 0);
         } else {
@@ -429,13 +429,25 @@ fn a_full_disk_is_said_and_got_over() {
     });
     // And as soon as there is room, it is, without a restart.
     fs::remove_file(&filler).unwrap();
-    client.deliver("a@client.test", &["b@example.test"], "Subject: fits\r\n\r\n");
+    until("room to be seen", || offer(&mut client, "Subject: fits\r\n\r\n").code == 250);
     taken += 1;
     client.quit();
     server.log().count(taken, "delivered");
     assert_eq!(server.maildir("mail/example.test/b").messages().len(), taken);
     server.kill();
     drop(disk);
+}
+
+/// A whole transaction that may be refused at MAIL as well.
+pub fn offer(client: &mut Client, content: &str) -> pillarbox_tests::Reply {
+    let reply = client.ask("MAIL FROM:<a@client.test>");
+    if reply.code != 250 {
+        return reply;
+    }
+    client.expect("RCPT TO:<b@example.test>", "250 2.1.5 *");
+    client.expect("DATA", "354 *");
+    client.content(content);
+    client.reply()
 }
 
 /// Whether there was room for it.

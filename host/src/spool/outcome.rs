@@ -52,9 +52,9 @@ pub struct Failure {
     pub remote: Option<String>,
     /// The SMTP reply that said so, on one line (Diagnostic-Code), if one did.
     pub reply: Option<String>,
-    /// The status of the last attempt, where this is that nothing more is tried.
+    /// The three numbers of the last attempt's status, where this is that nothing more is tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<String>,
+    pub cause: Option<[u16; 3]>,
     /// Whom else it would happen to.
     pub reach: Reach,
 }
@@ -86,6 +86,12 @@ impl Failure {
             reach,
         }
     }
+}
+
+/// The three numbers of a status code, if it is one.
+pub fn numbers(status: &str) -> Option<[u16; 3]> {
+    let numbers: Vec<u16> = status.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+    numbers.try_into().ok()
 }
 
 /// The text on one line: whoever reads it later reads no control character, and no more than [`TEXT_MAX`] octets.

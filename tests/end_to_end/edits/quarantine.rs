@@ -181,6 +181,9 @@ fn a_full_disk_leaves_nothing_of_what_was_refused() {
     let one = (r#"recipients = ["b@example.test"]"#, "", r#"message = ["quarantine one"]"#);
     let two = (r#"recipients = ["c@example.test"]"#, "", r#"message = ["quarantine two"]"#);
     let site = site("", &[one, two]);
+    // With a reserve most of this would be refused at MAIL.
+    let config = String::from_utf8(site.read("pillarbox.toml")).unwrap();
+    site.configure(&format!("{config}\n[spool]\nreserve = {{ octets = \"0B\", inodes = 0 }}\n"));
     let Some(disk) = SmallDisk::mount(site.path("state")) else {
         println!("not tried: no small disk can be mounted here");
         return;

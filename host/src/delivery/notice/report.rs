@@ -249,8 +249,8 @@ fn explain(text: &mut String, told: &Told<'_>) {
 fn explain_failure(text: &mut String, failure: &Failure) {
     let remote = failure.remote.as_deref().map(domain);
     let mut said = phrase(&failure.status).to_owned();
-    if let Some(cause) = &failure.cause {
-        said = format!("{said} The last attempt: {}", phrase(cause));
+    if let Some([class, subject, detail]) = failure.cause {
+        said = format!("{said} The last attempt: {}", phrase(&format!("{class}.{subject}.{detail}")));
     }
     let said = match (&remote, &failure.reply) {
         (Some(remote), Some(reply)) => format!("{said} {remote} said: {reply}"),

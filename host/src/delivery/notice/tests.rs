@@ -212,7 +212,7 @@ fn golden() -> Vec<Case> {
                 vec![recipient("robert@inside.example", &["NOTIFY=FAILURE", "ORCPT=rfc822;bob+2Blist@example.net"])],
             ),
             PLAIN.to_vec(),
-            vec![(0, Report::Failed(Failure { cause: Some("4.4.1".to_owned()), ..expired }))],
+            vec![(0, Report::Failed(Failure { cause: Some([4, 4, 1]), ..expired }))],
         ),
         (
             "delayed",

@@ -13,7 +13,7 @@ use super::schedule::{self, Now};
 use super::{Queue, log_unreadable};
 use crate::delivery::notice::Report;
 use crate::observe::chain;
-use crate::spool::{Attempt, Failure, LoadError, MessageId, Outcome, Reach, Record, Stored};
+use crate::spool::{Attempt, Failure, LoadError, MessageId, Outcome, Reach, Record, Stored, numbers};
 
 impl Queue {
     /// An attempt ended so.
@@ -280,7 +280,7 @@ pub(super) fn with_reason(status: &str, text: String, last: Option<&Failure>) ->
     let mut failure = Failure::local(status, text, Reach::Recipient);
     if let Some(last) = last {
         (failure.remote, failure.reply) = (last.remote.clone(), last.reply.clone());
-        failure.cause = Some(last.status.clone());
+        failure.cause = numbers(&last.status);
     }
     failure
 }

@@ -29,9 +29,11 @@ pub struct Tale {
 }
 
 impl Tale {
-    /// Whether nothing is known.
+    /// Whether nothing is known: of a message, that no event speaks of it, whatever its session did.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.queued.is_none() && self.kept.is_none()
+        let mut events = self.events.iter();
+        let spoken_of = if self.id.contains('.') { events.any(|it| it.is_about(&self.id)) } else { events.len() > 0 };
+        !spoken_of && self.queued.is_none() && self.kept.is_none()
     }
 
     /// Whether it lacks its beginning, which every session has.
@@ -146,6 +148,8 @@ mod tests {
         assert!(session.starts_with("session S from 192.0.2.1:4711 at edge, 2026-11-22T16:00:00.000Z\n"), "{session}");
         assert!(session.contains("  delivery deferred  id=S.1 recipient=b@example.net"), "{session}");
         assert!(!tale("S").lacks_its_beginning() && Tale::default().lacks_its_beginning());
+        // What the session did is nothing of a message that it never had.
+        assert!(tale("S.9").is_empty() && !tale("S.1").is_empty());
     }
 
     #[test]

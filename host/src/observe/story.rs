@@ -19,6 +19,13 @@ const MOST: usize = 64 << 20;
 /// Octets of a line, beyond which it is none of ours: the longest event has some kilobytes.
 const LINE: usize = 64 * 1024;
 
+impl Told {
+    /// Whether it names this message.
+    pub fn is_about(&self, id: &str) -> bool {
+        named(self).any(|name| name == id)
+    }
+}
+
 /// Picks one story out of lines.
 #[derive(Debug)]
 pub struct Story {

@@ -287,6 +287,11 @@ impl Connection {
         }
     }
 
+    /// The same, but whoever used it waits, for a moment at most: the next connection would be one more than is allowed.
+    pub(super) async fn leave(self) {
+        let _ = timeout(LEAVE, self.quit()).await;
+    }
+
     async fn quit(mut self) {
         if self.wire.send(b"QUIT\r\n", FAREWELL).await.is_ok() {
             let _ = self.wire.reply(FAREWELL).await;
@@ -368,5 +373,8 @@ async fn connect_tcp(address: SocketAddr, sources: &[IpAddr]) -> io::Result<TcpS
     stream.set_nodelay(true)?;
     Ok(stream)
 }
+
+/// How long a message that was sent waits for its used-up connection to end.
+const LEAVE: Duration = Duration::from_secs(1);
 
 const FAREWELL: Duration = Duration::from_secs(5);

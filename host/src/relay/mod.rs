@@ -231,7 +231,7 @@ impl<'a> Errand<'a> {
                 if usable && connection.messages < self.relay.target.messages && !self.relay.target.idle.is_zero() {
                     self.relay.pool.put(key.clone(), connection, self.relay.target.idle);
                 } else if usable {
-                    connection.farewell();
+                    connection.leave().await;
                 }
                 Ok(())
             }

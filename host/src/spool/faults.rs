@@ -1,14 +1,14 @@
 //! What lies in the spool and is no message that can be delivered: shown to the operator, and left alone.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::disk::open_regular;
 use super::scan::{self, Kind};
 use super::stored::{self, LoadError};
-use super::{Inner, MessageId, Spool, blocking};
+use super::{Inner, MessageId, Progress, Spool, blocking};
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,9 @@ fn faults(spool: &Inner, most: usize) -> io::Result<Vec<Fault>> {
             }
             let entry = entry?;
             let reason = match scan::kind(&entry) {
+                Kind::Log(id) if directory == "queue" && !says_something(&entry.path(), &id) => {
+                    "nothing in this log can be read: who was served is served again".to_owned()
+                }
                 Kind::Gone | Kind::Log(_) => continue,
                 Kind::Foreign => foreign(&entry),
                 // What is wrong with it may be anywhere in it.
@@ -59,6 +62,13 @@ fn faults(spool: &Inner, most: usize) -> io::Result<Vec<Fault>> {
         }
     }
     Ok(faults)
+}
+
+/// Whether there is a line of this message's in a log, or nothing at all.
+fn says_something(path: &Path, id: &MessageId) -> bool {
+    let Ok(Some(file)) = open_regular(path) else { return true };
+    let empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+    empty || Progress::is_in(id, BufReader::new(file)).unwrap_or(true)
 }
 
 fn judge<T>(

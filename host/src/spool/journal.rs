@@ -157,6 +157,13 @@ impl Progress {
         Ok(progress)
     }
 
+    /// Whether anything in a log is of this message.
+    pub(super) fn is_in(id: &MessageId, log: impl BufRead) -> io::Result<bool> {
+        let mut any = false;
+        each_line(id, log, |_| any = true)?;
+        Ok(any)
+    }
+
     /// As few records as say the same.
     fn records(&self) -> Vec<Record> {
         let standing = self.recipients.iter().enumerate().flat_map(|(index, standing)| {

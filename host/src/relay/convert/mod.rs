@@ -1,6 +1,6 @@
 //! What a message is turned into for a next hop that does not take it as it is.
 //!
-//! A first reading decides what has to be done ([`survey`]), a second one, while it is sent, does it ([`rewrite`]). Nobody
+//! A first reading decides what has to be done ([`mod@survey`]), a second one, while it is sent, does it ([`mod@rewrite`]). Nobody
 //! holds more of the message than some lines and a word for each of its parts. The room knows what a hop announced, and
 //! nothing of connections.
 
@@ -67,7 +67,7 @@ impl Body {
 
 /// Decides how a message is sent to a hop that announced this. Reading blocks.
 ///
-/// Recipients are no matter of the plan: [`address`] tells of each whether the hop takes it.
+/// Recipients are no matter of the plan: [`address()`] tells of each whether the hop takes it.
 ///
 /// # Errors
 /// The message cannot be read.

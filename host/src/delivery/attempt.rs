@@ -72,13 +72,11 @@ async fn to_mailbox(mailbox: Mailbox, create: bool, stored: &Arc<Stored>, index:
 /// Puts a recipient's copy into its mailbox, unless an earlier attempt did. Blocking.
 fn copy(mailbox: &Mailbox, create: bool, stored: &Stored, index: usize, fresh: bool) -> Result<(), Deferred> {
     let envelope = &stored.envelope;
-    let binary = |(name, value): &(String, Option<String>)| {
-        name == "BODY" && value.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("BINARYMIME"))
-    };
+    let body = envelope.parameter("BODY").flatten();
     let copy = maildir::Copy {
         name: maildir::file_name(envelope, index),
         sender: &envelope.sender,
-        binary: envelope.parameters.iter().any(binary),
+        binary: body.is_some_and(|body| body.eq_ignore_ascii_case("BINARYMIME")),
     };
     maildir::make(mailbox, create)?;
     if fresh || !copy.is_in(&mailbox.path)? {

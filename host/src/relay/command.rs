@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use pillarbox_smtp::terms::DeliverBy;
+
 use super::convert;
 use super::fault::Fault;
 use super::keywords::Keywords;
@@ -37,14 +39,14 @@ pub(super) fn mail(
         }
     }
     if let Some(least) = hop.deliver_by
-        && let Some(by) = DeliverBy::of(envelope)
+        && let Some(by) = deliver_by(envelope)
     {
-        let left = by.left(envelope.received, now);
+        let left = seconds_left(by, envelope.received, now);
         // RFC 2852 section 4: a time in which the message is returned is above nought, and above what the server takes.
-        if by.returned && left < i64::try_from(least).unwrap_or(i64::MAX).max(1) {
+        if by.returns && left < i64::try_from(least).unwrap_or(i64::MAX).max(1) {
             return Err(Fault::lasting("5.4.7", "the time to deliver it by is nearer than the next hop takes"));
         }
-        push(&mut line, "BY", Some(&by.word(left)));
+        push(&mut line, "BY", Some(&by_value(by, left)));
     }
     line.push_str("\r\n");
     Ok(line)
@@ -99,38 +101,18 @@ fn push(line: &mut String, name: &str, value: Option<&str>) {
     }
 }
 
-/// `BY=SECONDS;R|N[T]` (RFC 2852).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DeliverBy {
-    seconds: i64,
-    /// Whether the message is returned when the time is over; else somebody is told that it is late.
-    pub(super) returned: bool,
-    trace: bool,
+/// The time its sender set (RFC 2852).
+pub(super) fn deliver_by(envelope: &Envelope) -> Option<DeliverBy> {
+    envelope.parameter("BY").flatten().and_then(DeliverBy::parse)
 }
 
-impl DeliverBy {
-    pub(super) fn of(envelope: &Envelope) -> Option<DeliverBy> {
-        let (_, value) = envelope.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case("BY"))?;
-        let (seconds, mode) = value.as_deref()?.split_once(';')?;
-        let (returned, trace) = match &*mode.to_ascii_uppercase() {
-            "R" => (true, false),
-            "RT" => (true, true),
-            "N" => (false, false),
-            "NT" => (false, true),
-            _ => return None,
-        };
-        let seconds = seconds.parse().ok()?;
-        Some(DeliverBy { seconds, returned, trace })
-    }
+/// Seconds left at `now`; both times in milliseconds since 1970.
+fn seconds_left(by: DeliverBy, received: u64, now: u64) -> i64 {
+    let gone = i64::try_from(now.saturating_sub(received) / 1000).unwrap_or(i64::MAX);
+    // RFC 2852: at most nine digits.
+    by.seconds.saturating_sub(gone).clamp(-999_999_999, 999_999_999)
+}
 
-    /// Seconds left at `now`; both times in milliseconds since 1970.
-    fn left(self, received: u64, now: u64) -> i64 {
-        let gone = i64::try_from(now.saturating_sub(received) / 1000).unwrap_or(i64::MAX);
-        // RFC 2852: at most nine digits.
-        self.seconds.saturating_sub(gone).clamp(-999_999_999, 999_999_999)
-    }
-
-    fn word(self, left: i64) -> String {
-        format!("{left};{}{}", if self.returned { "R" } else { "N" }, if self.trace { "T" } else { "" })
-    }
+fn by_value(by: DeliverBy, left: i64) -> String {
+    format!("{left};{}{}", if by.returns { "R" } else { "N" }, if by.traced { "T" } else { "" })
 }

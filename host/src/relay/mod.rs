@@ -28,7 +28,7 @@ pub use keywords::Keywords;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use self::command::DeliverBy;
+use self::command::deliver_by;
 use self::connection::{Connection, Demand};
 use self::convert::Plan;
 use self::fault::Fault;
@@ -155,7 +155,7 @@ struct Errand<'a> {
 
 impl<'a> Errand<'a> {
     fn new(relay: &'a Inner, domain: &'a str, stored: &'a Arc<Stored>, recipients: &[usize]) -> Errand<'a> {
-        let requires_tls = stored.envelope.parameters.iter().any(|(name, _)| name.eq_ignore_ascii_case("REQUIRETLS"));
+        let requires_tls = stored.envelope.parameter("REQUIRETLS").is_some();
         Errand { relay, domain, stored, requires_tls, left: recipients.to_vec(), outcomes: Vec::new() }
     }
 
@@ -257,7 +257,7 @@ impl<'a> Errand<'a> {
         connection.prepare(self.relay, &self.stored.envelope).await?;
         if connection.keywords.deliver_by.is_none()
             && self.relay.target.protocol == HopProtocol::Smtp
-            && DeliverBy::of(&self.stored.envelope).is_some_and(|by| by.returned)
+            && deliver_by(&self.stored.envelope).is_some_and(|by| by.returns)
         {
             // RFC 2852: what is returned when it is late goes only to those who know how to.
             let text = format!("{name} does not offer DELIVERBY, and the message is to be returned when it is late");

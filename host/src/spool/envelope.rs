@@ -54,6 +54,14 @@ pub struct Envelope {
     pub notice_of: Option<MessageId>,
 }
 
+impl Envelope {
+    /// MAIL's parameter of this name, if it was said, with its value, if it has one.
+    pub fn parameter(&self, name: &str) -> Option<Option<&str>> {
+        let mut parameters = self.parameters.iter();
+        parameters.find(|(said, _)| said.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_deref())
+    }
+}
+
 /// Who had a message kept aside, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {

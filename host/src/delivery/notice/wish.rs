@@ -49,24 +49,24 @@ pub(super) fn action(recipient: &Recipient, report: &Report) -> Option<Action> {
 /// Whether the message is to come back whole, if it failed. Without RET it is its header: whoever forged the sender has
 /// nobody sent his text.
 pub(super) fn whole(envelope: &Envelope) -> bool {
-    let full = value(&envelope.parameters, "RET").is_some_and(|ret| ret.eq_ignore_ascii_case("FULL"));
+    let full = envelope.parameter("RET").flatten().is_some_and(|ret| ret.eq_ignore_ascii_case("FULL"));
     // RFC 8689 section 5: as if RET=HDRS had been said.
     full && !requires_tls(envelope)
 }
 
 /// REQUIRETLS (RFC 8689).
 pub(super) fn requires_tls(envelope: &Envelope) -> bool {
-    envelope.parameters.iter().any(|(name, _)| name == "REQUIRETLS")
+    envelope.parameter("REQUIRETLS").is_some()
 }
 
 /// SMTPUTF8 (RFC 6531).
 pub(super) fn smtputf8(envelope: &Envelope) -> bool {
-    envelope.parameters.iter().any(|(name, _)| name == "SMTPUTF8")
+    envelope.parameter("SMTPUTF8").is_some()
 }
 
 /// MT-PRIORITY (RFC 6710), which a notice has from what it tells of.
 pub(super) fn priority(envelope: &Envelope) -> Option<&str> {
-    value(&envelope.parameters, "MT-PRIORITY")
+    envelope.parameter("MT-PRIORITY").flatten()
 }
 
 /// ENVID, decoded.

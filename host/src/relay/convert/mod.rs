@@ -127,13 +127,12 @@ struct Asked {
 impl Asked {
     fn of(stored: &Stored) -> Asked {
         let envelope = &stored.envelope;
-        let parameter = |name: &str| envelope.parameters.iter().find(|(said, _)| said.eq_ignore_ascii_case(name));
-        let body = parameter("BODY").and_then(|(_, value)| value.as_deref()).unwrap_or_default();
+        let body = envelope.parameter("BODY").flatten().unwrap_or_default();
         let ascii = envelope.sender.is_ascii() && envelope.recipients.iter().all(|it| it.address.is_ascii());
         Asked {
             eight: body.eq_ignore_ascii_case("8BITMIME"),
             binary: body.eq_ignore_ascii_case("BINARYMIME"),
-            utf8: parameter("SMTPUTF8").is_some(),
+            utf8: envelope.parameter("SMTPUTF8").is_some(),
             addresses: !ascii,
         }
     }

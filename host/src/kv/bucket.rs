@@ -10,15 +10,17 @@ use super::{Answer, Clock, KvError, OpenError, Operation, count, lives, until, w
 use crate::config::KvNats;
 use crate::nats::{Link, NotKept};
 use async_nats::HeaderMap;
-use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::GetStreamByNameErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, StorageType};
+use async_nats::jetstream::{Context, ErrorCode};
+use hyper::body::Bytes;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// The header that says when a value expires.
 pub(super) const UNTIL: &str = "Pillarbox-Until";
@@ -31,6 +33,10 @@ pub(super) const OPERATION: &str = "KV-Operation";
 const TRIES: usize = 100;
 /// So many keys are written at a time; those that share a place wait for each other.
 const STRIPES: usize = 64;
+/// So many milliseconds hosts that start together wait at most before they make the bucket.
+const APART: u64 = 50;
+/// How long a bucket that somebody else makes takes at most.
+const SETTLED: Duration = Duration::from_millis(500);
 /// How long what was counted is good for.
 const FRESH: u64 = 60_000;
 /// How long a namespace that is full is taken to be full still.
@@ -48,6 +54,8 @@ struct Inner {
     places: RandomState,
     stripes: Vec<Mutex<()>>,
     counts: Arc<Mutex<Counts>>,
+    /// Whether the bucket was seen to be there.
+    there: Mutex<bool>,
     /// Whether it is being counted while nobody waits.
     counting: AtomicBool,
     /// Whether the last call found it out of order.
@@ -83,6 +91,7 @@ impl Bucket {
             places: RandomState::new(),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             counts: Arc::default(),
+            there: Mutex::default(),
             counting: AtomicBool::new(false),
             down: AtomicBool::new(false),
         })))
@@ -194,6 +203,7 @@ impl Bucket {
 
     /// What is under a key, whether its time is over or not. The servers' leader is asked, who knows what was written last.
     async fn entry(&self, key: &str) -> Result<Entry, Trouble> {
+        self.settle().await?;
         let connection = self.0.link.connection().await.map_err(unreachable)?;
         let stream =
             connection.get_stream_no_info(self.stream()).await.map_err(|error| Trouble::Server(error.to_string()))?;
@@ -210,7 +220,8 @@ impl Bucket {
             Err(error) => match error.kind() {
                 LastRawMessageErrorKind::NoMessageFound => Ok(Entry::default()),
                 LastRawMessageErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    self.make().await.map(|()| Entry::default())
+                    *self.0.there.lock().await = false;
+                    self.settle().await.map(|()| Entry::default())
                 }
                 _ => Err(Trouble::Server(error.to_string())),
             },
@@ -221,9 +232,45 @@ impl Bucket {
         self.0.link.publish(self.subject(key), headers, value.into(), self.0.timeout).await.map(|_| ())
     }
 
-    /// Makes the bucket, which is not there.
-    async fn make(&self) -> Result<(), Trouble> {
+    /// Sees to it that the bucket is there, and made to its end: servers of version 2.9 end in a panic when they are asked for
+    /// a value, or to make it as well, while they make it for another host.
+    async fn settle(&self) -> Result<(), Trouble> {
+        let mut there = self.0.there.lock().await;
+        if *there {
+            return Ok(());
+        }
         let connection = self.0.link.connection().await.map_err(unreachable)?;
+        if !self.is_named(&connection).await? {
+            // Hosts that start together do not come to it together.
+            sleep(Duration::from_millis(self.0.places.hash_one(()) % APART)).await;
+            if !self.is_named(&connection).await? {
+                let made = self.make(&connection).await;
+                if made.is_err() && !self.is_named(&connection).await? {
+                    return made;
+                }
+                *there = made.is_ok();
+            }
+        }
+        if !*there {
+            // What answers for single values is set up last. That others who made it may have left it out.
+            let question = format!("$JS.API.DIRECT.GET.{}.{}-", self.stream(), self.subject(""));
+            let _ = timeout(SETTLED, connection.client().request(question, Bytes::new())).await;
+        }
+        *there = true;
+        Ok(())
+    }
+
+    /// Whether the servers know a stream for its subjects, be it done or not.
+    async fn is_named(&self, connection: &Context) -> Result<bool, Trouble> {
+        match connection.stream_by_subject(self.subject("-")).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == GetStreamByNameErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Trouble::Server(error.to_string())),
+        }
+    }
+
+    /// Makes the bucket, which is not there.
+    async fn make(&self, connection: &Context) -> Result<(), Trouble> {
         // As NATS clients make a bucket; the library's own way asks what servers of version 2.9 do not know yet.
         let config = Config {
             name: self.stream(),
@@ -238,17 +285,10 @@ impl Bucket {
             allow_direct: true,
             ..Config::default()
         };
-        match connection.create_stream(config).await {
-            Ok(_) => {
-                tracing::info!(bucket = &*self.0.bucket, server = %self.0.link, "bucket made");
-                Ok(())
-            }
-            // Another host was faster.
-            Err(error) => match connection.get_stream(self.stream()).await {
-                Ok(_) => Ok(()),
-                Err(_) => Err(Trouble::Server(error.to_string())),
-            },
-        }
+        let made = connection.create_stream(config).await;
+        made.map_err(|error| Trouble::Server(error.to_string()))?;
+        tracing::info!(bucket = &*self.0.bucket, server = %self.0.link, "bucket made");
+        Ok(())
     }
 
     /// Counts what is to be written, if the namespace may hold it. What becomes no larger fits always.

@@ -45,10 +45,13 @@ fn entries(site: &Site) -> Vec<PathBuf> {
     site.files("cache").into_iter().filter(is_entry).collect()
 }
 
-/// Whether each component was in the cache, in the order in which they were loaded.
-fn cached(server: &Server) -> Vec<bool> {
+/// Whether each component was in the cache is as expected, in the order in which they were loaded.
+#[track_caller]
+fn assert_cached(server: &Server, expected: &[bool]) {
+    server.log().count(expected.len(), "compiled");
     let events = server.log().events();
-    events.iter().filter(|event| event.is("compiled")).map(|event| event.field("cached") == "true").collect()
+    let compiled = events.iter().filter(|event| event.is("compiled"));
+    assert_eq!(compiled.map(|event| event.field("cached") == "true").collect::<Vec<_>>(), expected);
 }
 
 /// The processes whose parent this one is.
@@ -88,17 +91,17 @@ fn another(number: u8) -> Vec<u8> {
 fn a_restart_compiles_nothing() {
     let site = site("");
     let server = site.start();
-    assert_eq!(cached(&server), [false]);
+    assert_cached(&server, &[false]);
     assert_eq!(server.stop(), Some(0));
     let server = site.start();
-    assert_eq!(cached(&server), [true]);
+    assert_cached(&server, &[true]);
     server.client("test").quit();
     // What is served already is not even looked for.
     server.reload().exits(0);
-    assert_eq!(cached(&server), [true]);
+    assert_cached(&server, &[true]);
     site.write("component.wasm", another(1));
     server.reload().exits(0);
-    assert_eq!(cached(&server), [true, false]);
+    assert_cached(&server, &[true, false]);
     assert_eq!(entries(&site).len(), 2);
 }
 
@@ -113,7 +116,7 @@ fn an_entry_that_is_not_ours_is_compiled_anew() {
     for octets in [damaged, whole[..whole.len() - 1].to_vec(), vec![], b"\x7fELF".to_vec()] {
         fs::write(&entry, octets).unwrap();
         let server = site.start();
-        assert_eq!(cached(&server), [false]);
+        assert_cached(&server, &[false]);
         server.log().event("an entry of the cache cannot be used, it is compiled anew", &[]);
         server.client("test").quit();
         server.stop();
@@ -123,9 +126,9 @@ fn an_entry_that_is_not_ours_is_compiled_anew() {
     // Without the key that they were made with none is.
     fs::remove_file(site.path("cache/key")).unwrap();
     let server = site.start();
-    assert_eq!(cached(&server), [false]);
+    assert_cached(&server, &[false]);
     server.stop();
-    assert_eq!(cached(&site.start()), [true]);
+    assert_cached(&site.start(), &[true]);
 }
 
 #[test]
@@ -134,7 +137,7 @@ fn without_a_cache_it_is_served_all_the_same() {
     // Something that is no directory.
     site.write("cache", "");
     let server = site.start();
-    assert_eq!(cached(&server), [false]);
+    assert_cached(&server, &[false]);
     server.log().event("the cache of compiled code is not used", &[]);
     server.client("test").quit();
 }
@@ -166,7 +169,7 @@ fn a_helper_that_died_is_started_again() {
         assert_ne!(self::helper(&server), helper);
     }
     server.log().count(2, "the process that compiles has ended, it is started again");
-    assert_eq!(cached(&server), [false, false, false]);
+    assert_cached(&server, &[false, false, false]);
 }
 
 #[test]

@@ -2,11 +2,11 @@
 //! is started on loopback, stopped and killed; where it is not installed the tests say so, and `PILLARBOX_CLIENTS` in the
 //! environment makes that a failure.
 
-use pillarbox_tests::{Client, PATIENCE, Server, until};
+use pillarbox_tests::{Client, PATIENCE, Server, free_address, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +15,21 @@ use std::time::Duration;
 /// A NATS server on a port of its own, and where it keeps its streams. Dropped, it is killed.
 struct Nats {
     child: Child,
-    port: u16,
+    address: SocketAddr,
     directory: PathBuf,
 }
 
 impl Nats {
     /// One that keeps its streams here, with a stream for `mail.>`; none where the program is not there.
     fn start(directory: &Path) -> Option<Nats> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let Some(child) = run(port, directory) else {
+        let address = free_address();
+        let Some(child) = run(address, directory) else {
             assert!(std::env::var_os("PILLARBOX_CLIENTS").is_none(), "there is no nats-server");
             println!("not tried: there is no nats-server");
             return None;
         };
-        let nats = Nats { child, port, directory: directory.to_owned() };
-        until("nats-server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let nats = Nats { child, address, directory: directory.to_owned() };
+        until("nats-server", || TcpStream::connect(address).is_ok());
         Some(nats)
     }
 
@@ -53,13 +53,13 @@ impl Nats {
     }
 
     fn start_again(&mut self) {
-        self.child = run(self.port, &self.directory).unwrap();
-        until("nats-server", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+        self.child = run(self.address, &self.directory).unwrap();
+        until("nats-server", || TcpStream::connect(self.address).is_ok());
     }
 
     /// One question to the server, on a connection of its own.
     fn ask(&self, subject: &str, question: &Value) -> Value {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let question = question.to_string();
         let hello = r#"CONNECT {"verbose":false,"headers":true,"no_responders":true}"#;
@@ -109,11 +109,11 @@ impl Drop for Nats {
     }
 }
 
-fn run(port: u16, directory: &Path) -> Option<Child> {
+fn run(address: SocketAddr, directory: &Path) -> Option<Child> {
     let unpacked = std::env::var_os("PILLARBOX_CLIENTS").map(PathBuf::from);
     let unpacked = unpacked.map(|clients| clients.join("nats-server/usr/sbin/nats-server")).filter(|it| it.exists());
     let mut command = Command::new(unpacked.unwrap_or_else(|| PathBuf::from("nats-server")));
-    command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(directory);
+    command.args(["-a", &address.ip().to_string(), "-p", &address.port().to_string(), "-js", "-sd"]).arg(directory);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
 }
 
@@ -123,7 +123,7 @@ fn decoded(base64: &str) -> Vec<u8> {
 }
 
 /// A server that publishes for `n.test`, and has Maildirs for everybody else.
-fn start(port: u16) -> Server {
+fn start(nats: SocketAddr) -> Server {
     Server::start(&format!(
         r#"
 [server]
@@ -138,7 +138,7 @@ protocol = "lmtp"
 relay.domains = ["*"]
 [[route]]
 domains = ["n.test"]
-to = "nats://127.0.0.1:{port}/mail.{{listener}}.{{domain}}"
+to = "nats://{nats}/mail.{{listener}}.{{domain}}"
 timeout = "2s"
 [[route]]
 to = "maildir:mail/{{domain}}/{{local}}"
@@ -159,7 +159,7 @@ fn place(name: &str) -> PathBuf {
 fn a_message_is_in_the_stream_when_250_is_said() {
     let place = place("250");
     let Some(nats) = Nats::start(&place) else { return };
-    let server = start(nats.port);
+    let server = start(nats.address);
     let mut client = server.client("edge");
     client.hello();
     let refused = client.submit("a@x.test", &["b@n.test"], TEXT);
@@ -185,7 +185,7 @@ fn what_the_server_takes_none_of_is_refused_for_good() {
     let place = place("large");
     let Some(nats) = Nats::start(&place) else { return };
     nats.make_stream();
-    let server = start(nats.port);
+    let server = start(nats.address);
     let large = format!("{TEXT}{}", format!("{}\r\n", "x".repeat(98)).repeat(11_000));
     let mut client = server.client("edge");
     client.hello();
@@ -210,7 +210,7 @@ fn nothing_that_was_acknowledged_is_lost_with_its_server() {
     let place = place("killed");
     let Some(mut nats) = Nats::start(&place) else { return };
     nats.make_stream();
-    let server = start(nats.port);
+    let server = start(nats.address);
     let over = AtomicBool::new(false);
     let (address, stop) = (server.address("edge"), &over);
     let mut accepted = BTreeSet::new();

@@ -13,6 +13,7 @@
     reason = "a test fails by panicking, wherever it notices"
 )]
 
+mod address;
 pub mod auth;
 pub mod authority;
 pub mod certificate;
@@ -29,6 +30,7 @@ mod site;
 mod stream;
 mod wire;
 
+pub use address::free_address;
 pub use client::{Client, Reply};
 pub use command::{Output, binary, guest, repository, run};
 pub use conversation::{Conversation, Failure, Pace};

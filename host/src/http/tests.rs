@@ -7,7 +7,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::net::SocketAddr;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -148,7 +148,10 @@ async fn what_is_no_answer_fails() {
         assert!(answer.is_err(), "{why}: {answer:?}");
         assert!(began.elapsed() < Duration::from_secs(4), "{why}");
     }
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Bound, so that it is nobody else's, and not listening.
+    let bound = TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = bound.local_addr().unwrap();
     let target = Target::parse(&format!("http://{nobody}/")).unwrap();
     let refused = client().send(&target, Outgoing::new("GET", [], Vec::new()).unwrap()).await;
     assert!(refused.unwrap_err().to_string().contains("refused"));

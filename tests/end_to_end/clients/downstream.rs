@@ -5,21 +5,16 @@ use super::postfix::Postfix;
 use super::{clients, letter, letter_delivered, same};
 use crate::configs;
 use pillarbox_tests::certificate::Pair;
-use pillarbox_tests::{Server, Site, until};
+use pillarbox_tests::{Server, Site, free_address, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A user and a group that every Debian has, and that own nothing here: whose mailboxes these are.
 const OWNER: u32 = 8;
-
-/// An address nobody listens at. Nobody else is given it in the moment until somebody does: the system goes round.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port")
-}
 
 /// Sends the letter to the one recipient.
 fn send(server: &Server, recipient: &str) -> String {

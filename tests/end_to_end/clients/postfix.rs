@@ -4,10 +4,10 @@
 //! gives it one.
 
 use super::{Way, arrived, client, clients, letter_delivered, same, sending, start, start_with, succeeds};
-use pillarbox_tests::{Server, until};
+use pillarbox_tests::{Server, free_address, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, Permissions};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -55,8 +55,7 @@ fn postfix_sends_by_its_queue() {
 #[test]
 fn postfix_says_for_whom_it_forwards() {
     let Some(server) = start_with_xforward() else { return };
-    // Nobody else is given it in the moment until Postfix has it: the system goes round.
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let address = free_address();
     let parameters =
         "smtpd_peername_lookup = no\nmynetworks = 127.0.0.0/8\nsmtpd_relay_restrictions = permit_mynetworks, reject\n";
     let Some(_postfix) = Postfix::start(&server, parameters, &format!("{address} inet n - n - - smtpd\n")) else {

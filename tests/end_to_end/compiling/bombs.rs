@@ -1,6 +1,6 @@
 //! Components that are made to cost the compiler as much as can be: each costs a reload that is refused, and nothing else.
 
-use super::{cached, component, helper, is_alive, site, with};
+use super::{assert_cached, component, helper, is_alive, site, with};
 use pillarbox_tests::{Client, Output, Server};
 use std::fs;
 use std::thread;
@@ -123,7 +123,7 @@ fn a_bomb_costs_a_reload_that_is_refused() {
     }
     let after = memory(&server);
     assert!(after < before + 64 * 1024, "{before} KiB became {after} KiB");
-    assert_eq!(cached(&server), [false]);
+    assert_cached(&server, &[false]);
     site.configure(&with("", "component.wasm"));
     server.reload().exits(0);
     // And nobody else compiles one.

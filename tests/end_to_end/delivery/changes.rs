@@ -2,8 +2,7 @@
 
 use super::{config, emptied, greeted, route, same, told};
 use pillarbox_tests::sink::{Manner, Sink, Stage};
-use pillarbox_tests::{Site, until};
-use std::net::TcpListener;
+use pillarbox_tests::{Site, free_address, until};
 use std::time::Duration;
 
 const CONTENT: &str = "Subject: x\r\n\r\ntext\r\n";
@@ -61,7 +60,7 @@ fn what_expired_while_the_server_was_away_is_tried() {
 
 #[test]
 fn of_several_hosts_the_first_that_answers_is_used() {
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = free_address();
     let turning_away = Sink::start(Manner::Reply(Stage::Banner, "421 4.3.2 not now"));
     let (second, third) = (Sink::start(Manner::Take), Sink::start(Manner::Take));
     let hosts =

@@ -1,9 +1,8 @@
 //! A destination that is dead, or says nothing, holds up no other, however much waits for it.
 
 use super::{config, greeted, route, same};
-use pillarbox_tests::Site;
 use pillarbox_tests::sink::{Manner, Sink, Stage};
-use std::net::TcpListener;
+use pillarbox_tests::{Site, free_address};
 use std::time::{Duration, Instant};
 
 const CONTENT: &str = "Subject: x\r\n\r\ntext\r\n";
@@ -11,7 +10,7 @@ const SENDERS: usize = 8;
 
 #[test]
 fn what_waits_for_the_dead_does_not_hold_up_the_living() {
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = free_address();
     let mute = Sink::start(Manner::Hang(Stage::Banner));
     let live = Sink::start(Manner::Take);
     let routes = [

@@ -2,12 +2,12 @@
 
 use super::{config, emptied, greeted, route, told};
 use pillarbox_tests::sink::{Manner, Sink};
-use pillarbox_tests::{Server, Site, until};
-use std::net::{SocketAddr, TcpListener};
+use pillarbox_tests::{Server, Site, free_address, until};
+use std::net::SocketAddr;
 
 /// A server with a next hop where nobody listens, and with waits so long that nothing is tried of itself.
 fn start() -> (Site, Server, SocketAddr) {
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = free_address();
     let site = Site::new(
         &config("", "retry.longest = \"1h\"", &route("dead.test", &format!("smtp://{dead}"), ""))
             .replace("\"1s\"", "\"1h\""),

@@ -2,7 +2,7 @@
 
 use super::{CONTENT, ONE, TWO, listener, policy, stamped, version, with_policy};
 use crate::configs::listeners as config;
-use pillarbox_tests::{Server, Site};
+use pillarbox_tests::{Server, Site, free_address};
 use std::net::TcpListener;
 
 #[test]
@@ -86,7 +86,7 @@ fn a_restart_serves_the_file() {
 
 #[test]
 fn listeners_come_back_and_go_unless_the_address_is_taken() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_address();
     let second = listener("second", &format!("address = [\"{free}\"]"), &policy("second"));
     let first = listener("test", "", &policy("test")) + &version(ONE, "");
     let server = Server::start(&config(&(first.clone() + &second)));

@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::{TempDir, tempdir};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -327,7 +327,10 @@ async fn a_bad_server_costs_a_time_and_nothing_else() {
     let site = Site::start(Manner::Early("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), None).await;
     let outcomes = bed.post(&site, &[0]).await;
     assert!(word(&outcomes[0].1).starts_with("deferred 4.4.2"), "{:?}", outcomes[0].1);
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Bound, so that it is nobody else's, and not listening.
+    let bound = TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = bound.local_addr().unwrap();
     let outcomes = bed.webhook(nobody, |_| ()).unwrap().deliver(&bed.stored, &[0]).await;
     assert_eq!(word(&outcomes[0].1), "deferred 4.4.1 Destination");
 }

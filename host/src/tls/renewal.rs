@@ -16,12 +16,13 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 /// What came of a look at the files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {
     /// What is in them is what is presented, or what was said to be unusable at an earlier look.
     Same,
-    /// What is in them is presented from now on, and no session of before can be resumed.
-    Changed,
+    /// What is in them is presented from now on, and no session of before can be resumed. Named are the certificates that
+    /// were not presented before: none where only the authorities for clients changed.
+    Changed(Vec<Validity>),
 }
 
 /// What the last look found.
@@ -69,8 +70,10 @@ impl Acceptor {
                 if after.fingerprint == before.fingerprint {
                     return Ok(Refreshed::Same);
                 }
+                let new = after.validity.iter().filter(|validity| !before.validity.contains(validity));
+                let new = new.cloned().collect();
                 self.0.served.store(Arc::new(after));
-                Ok(Refreshed::Changed)
+                Ok(Refreshed::Changed(new))
             }
             Err(error) => {
                 let text = Some(observe::chain(&error));
@@ -138,11 +141,18 @@ impl Watcher {
         let mut events = Vec::new();
         self.0.retain(|name, _| acceptors.iter().any(|(listener, _)| listener == name));
         for (listener, acceptor) in acceptors {
+            let mut told = Vec::new();
             let changed = match acceptor.refresh() {
-                Ok(refreshed) => refreshed == Refreshed::Changed,
+                Ok(Refreshed::Same) => false,
+                Ok(Refreshed::Changed(new)) => {
+                    if new.is_empty() {
+                        told.push(What::Authorities);
+                    }
+                    told.extend(new.into_iter().map(What::Renewed));
+                    true
+                }
                 Err(error) => {
-                    let error = observe::chain(&error);
-                    events.push(Event { listener: listener.clone(), what: What::NotRenewed(error) });
+                    told.push(What::NotRenewed(observe::chain(&error)));
                     false
                 }
             };
@@ -155,21 +165,14 @@ impl Watcher {
             let standing: Vec<_> = standing.collect();
             let before =
                 |validity: &Validity| known.iter().find(|(old, _)| old == validity).map(|(_, standing)| *standing);
-            let mut told = Vec::new();
             for (validity, standing) in &standing {
                 let before = before(validity);
-                if before.is_none() && changed {
-                    told.push(What::Renewed(validity.clone()));
-                }
                 let news = before.map_or(changed, |before| before != *standing);
                 match standing {
                     Standing::Ageing if news => told.push(What::Ageing(validity.clone(), validity.days_left(now))),
                     Standing::Expired if news => told.push(What::Expired(validity.clone())),
                     _ => {}
                 }
-            }
-            if changed && !told.iter().any(|what| matches!(what, What::Renewed(_))) {
-                told.push(What::Authorities);
             }
             events.extend(told.into_iter().map(|what| Event { listener: listener.clone(), what }));
             self.0.insert(listener.clone(), standing);

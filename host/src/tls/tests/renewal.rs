@@ -2,7 +2,7 @@
 
 use super::clients::Clock;
 use super::*;
-use crate::tls::renewal::{Event, Watcher, What};
+use crate::tls::renewal::{Event, Refreshed, Watcher, What};
 use rcgen::date_time_ymd as day;
 use std::cell::Cell;
 use time::OffsetDateTime;
@@ -48,7 +48,8 @@ impl Site {
     /// As text, without the directory.
     fn refresh(&self) -> String {
         let text = match self.acceptor.refresh() {
-            Ok(refreshed) => format!("{refreshed:?}"),
+            Ok(Refreshed::Same) => "Same".to_owned(),
+            Ok(Refreshed::Changed(_)) => "Changed".to_owned(),
             Err(error) => chained(&error),
         };
         text.replace(&format!("{}/", self.directory.path().display()), "")
@@ -302,6 +303,9 @@ fn only_what_changed_is_news() {
     assert_eq!(told(watcher.look(&acceptors)), ["edge renewed 2101-03-01"]);
     replace(&tls.client_authorities[0], &two.chain);
     assert_eq!(told(watcher.look(&acceptors)), ["edge authorities"]);
+    // The same for who never looked before.
+    replace(&tls.client_authorities[0], &one.chain);
+    assert_eq!(told(Watcher::default().look(&acceptors)), ["edge authorities"]);
     replace(&tls.client_authorities[0], "");
     assert_eq!(told(watcher.look(&acceptors)), ["edge not renewed"]);
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::credential::{Credential, Kind};
 use super::entry::{self, Entry, NameError};
 use super::source::{self, Fault, UsersError};
+use crate::file::ReadError;
 
 /// How long one who edits waits for another. Nobody holds the file while a password is typed: an edit takes far less.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,7 +62,7 @@ impl Book {
     pub fn open(path: &Path) -> Result<Book, BookError> {
         let book = Book::open_or_begin(path)?;
         if book.owner.is_none() {
-            return Err(unusable(path, Fault::Unreadable(ErrorKind::NotFound.into())));
+            return Err(unusable(path, ReadError::Unreadable(ErrorKind::NotFound.into()).into()));
         }
         Ok(book)
     }
@@ -78,20 +79,22 @@ impl Book {
         // Renaming would put a file in the place of a link, and leave what it points to as it was.
         let file = match fs::canonicalize(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => path.to_path_buf(),
-            found => found.map_err(|error| unusable(path, Fault::Unreadable(error)))?,
+            found => found.map_err(|error| unusable(path, ReadError::from(error).into()))?,
         };
         let directory = match file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let directory = File::open(directory).map_err(|error| unusable(path, Fault::Unreadable(error)))?;
+        let directory = File::open(directory).map_err(|error| unusable(path, ReadError::from(error).into()))?;
         lock(&directory, patience).map_err(|error| match error {
             TryLockError::WouldBlock => BookError::Busy { file: path.to_path_buf() },
-            TryLockError::Error(error) => unusable(path, Fault::Unreadable(error)),
+            TryLockError::Error(error) => unusable(path, ReadError::from(error).into()),
         })?;
         let (text, owner) = match source::read(&file) {
             Ok(source) => (source.text, Some(source.owner)),
-            Err(Fault::Unreadable(error)) if error.kind() == ErrorKind::NotFound => (String::new(), None),
+            Err(Fault::File(ReadError::Unreadable(error))) if error.kind() == ErrorKind::NotFound => {
+                (String::new(), None)
+            }
             Err(fault) => return Err(unusable(path, fault)),
         };
         let entries = entry::read(&text).map_err(|lines| unusable(path, Fault::Lines(lines)))?;

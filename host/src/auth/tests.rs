@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::credential::Cost;
 use super::*;
+use crate::file::ReadError;
 
 /// The password is `pencil`.
 const SCRAM: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
@@ -150,11 +151,14 @@ fn a_file_is_read_only_if_it_is_its_owners_alone() {
             }
         }
     }
-    assert!(matches!(Users::load(directory.path()).unwrap_err().source, Fault::NotAFile));
-    assert!(matches!(Users::load(&directory.path().join("none")).unwrap_err().source, Fault::Unreadable(_)));
+    assert!(matches!(Users::load(directory.path()).unwrap_err().source, Fault::File(ReadError::NotAFile)));
+    assert!(matches!(
+        Users::load(&directory.path().join("none")).unwrap_err().source,
+        Fault::File(ReadError::Unreadable(_))
+    ));
     let pipe = directory.path().join("pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-    assert!(matches!(Users::load(&pipe).unwrap_err().source, Fault::NotAFile));
+    assert!(matches!(Users::load(&pipe).unwrap_err().source, Fault::File(ReadError::NotAFile)));
 }
 
 #[test]
@@ -163,7 +167,9 @@ fn a_file_is_bounded_text() {
     assert!(load(&"#".repeat(16 * 1024 * 1024)).is_ok());
     let (_directory, file) = written("");
     fs::write(&file, b"# a\n# b\n# \xff\n").unwrap();
-    let Err(UsersError { source: Fault::NotText { line }, .. }) = Users::load(&file) else { panic!("it is none") };
+    let Err(UsersError { source: Fault::File(ReadError::NotText { line }), .. }) = Users::load(&file) else {
+        panic!("it is none")
+    };
     assert_eq!(line, 3);
 }
 
@@ -363,7 +369,10 @@ fn a_file_is_made_where_there_is_none_and_found_behind_a_link() {
     let directory = tempfile::tempdir().unwrap();
     let (file, link) = (directory.path().join("users"), directory.path().join("link"));
     let credential = SCRAM.parse().unwrap();
-    assert!(matches!(Book::open(&file), Err(BookError::Users(UsersError { source: Fault::Unreadable(_), .. }))));
+    assert!(matches!(
+        Book::open(&file),
+        Err(BookError::Users(UsersError { source: Fault::File(ReadError::Unreadable(_)), .. }))
+    ));
     let mut book = Book::open_or_begin(&file).unwrap();
     book.put("a", &credential).unwrap();
     assert!(!file.exists());

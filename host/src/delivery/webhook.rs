@@ -11,8 +11,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use crate::config::{Http, WebhookTarget};
+use crate::file;
 use crate::http::{NotPosted, Post, Posted, Poster, Target};
-use crate::observe::timestamp;
+use crate::observe::{chain, timestamp};
 use crate::spool::{Duty, Envelope, Failure, Outcome, Reach, Receipt, Stored};
 
 /// A route's way there. Clones share its connections.
@@ -85,7 +86,7 @@ impl Webhook {
             match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
                 Ok(token) => headers.push(("authorization", format!("Bearer {token}"))),
                 Err(error) => {
-                    let text = format!("cannot use {}: {error}", path.display());
+                    let text = format!("cannot use {}: {}", path.display(), chain(&error));
                     return Outcome::Deferred(Failure::local("4.3.5", text, Reach::Destination));
                 }
             }
@@ -223,10 +224,10 @@ fn shares(envelope: &Envelope, recipients: &[usize]) -> Vec<Vec<usize>> {
     shares
 }
 
-/// The first line of a file.
+/// The first line of a file, without blanks around it: none can be part of a token.
 fn read_token(path: &Path) -> io::Result<String> {
-    let text = std::fs::read_to_string(path)?;
-    let token = text.lines().next().unwrap_or_default().trim();
+    let line = file::secret(path).map_err(io::Error::other)?;
+    let token = line.trim();
     match !token.is_empty() && token.bytes().all(|octet| octet.is_ascii_graphic()) {
         true => Ok(token.to_owned()),
         false => Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is no token")),

@@ -12,7 +12,7 @@
 
 use super::{Answer, Clock, KvError, OpenError, Operation};
 use crate::config::{Host, KvRedis};
-use crate::nats::first_line;
+use crate::file;
 use crate::observe::chain;
 use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use ::redis::{
@@ -48,7 +48,8 @@ impl Redis {
             settings = settings.set_username(user);
         }
         if let Some(path) = &config.password_file {
-            let password = first_line(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
+            let password =
+                file::secret(path).map_err(|error| OpenError::File { path: path.clone(), source: error.into() })?;
             settings = settings.set_password(password);
         }
         // As the library wants it: an address of version 6 without brackets.

@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::config::NatsServers;
+use crate::file;
 
 /// How long one server may take to be connected to.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -114,7 +115,7 @@ impl Link {
             options = options.credentials(&text).map_err(|error| fail(path)(error.into()))?;
         }
         if let Some(path) = &servers.token_file {
-            options = options.token(first_line(path).map_err(fail(path))?);
+            options = options.token(file::secret(path).map_err(|error| fail(path)(error.into()))?);
         }
         let scheme = if servers.tls { "tls" } else { "nats" };
         let address = |(host, port): &(crate::config::Host, u16)| format!("{scheme}://{host}:{port}").parse().ok();
@@ -218,18 +219,6 @@ impl fmt::Display for Link {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Link").field(&self.to_string()).finish()
-    }
-}
-
-/// The first line of a file, which holds a secret. Blanks around it are not part of it.
-///
-/// # Errors
-/// It cannot be read, or is empty.
-pub fn first_line(path: &Path) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-    let text = std::fs::read_to_string(path)?;
-    match text.lines().next().map(str::trim) {
-        Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err("its first line is empty".into()),
     }
 }
 

@@ -10,16 +10,17 @@ use super::Inner;
 use super::connection::Connection;
 use super::fault::{Fault, Phase};
 use crate::config::Login;
+use crate::file;
+use crate::observe::chain;
 
 /// Reads the password, the first line of its file.
 pub(super) fn read_password(path: &Path) -> io::Result<String> {
-    let text = std::fs::read_to_string(path)?;
-    let line = text.lines().next().unwrap_or_default();
+    let password = file::secret(path).map_err(io::Error::other)?;
     // RFC 4616: NUL parts what PLAIN says.
-    if line.is_empty() || line.contains('\0') {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is no password"));
+    match password.contains('\0') {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is no password")),
+        false => Ok(password),
     }
-    Ok(line.to_owned())
 }
 
 /// Logs in. The file is read each time: a password that was changed needs no reload.
@@ -34,7 +35,10 @@ pub(super) async fn log_in(connection: &mut Connection, relay: &Inner, account: 
     let path = account.password_file.clone();
     let password = tokio::task::spawn_blocking(move || read_password(&path)).await.map_err(io::Error::other);
     let password = password.and_then(|password| password).map_err(|error| {
-        Fault::passing("4.3.5", format!("cannot read the password {}: {error}", account.password_file.display()))
+        Fault::passing(
+            "4.3.5",
+            format!("cannot use the password {}: {}", account.password_file.display(), chain(&error)),
+        )
     })?;
     let reply = if plain {
         let response = STANDARD.encode(format!("\0{}\0{password}", account.user));

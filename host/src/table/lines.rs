@@ -2,22 +2,17 @@
 //! key is.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::OFlags;
+use crate::file::{Mistakes, ReadError};
 
-/// The largest file that is read.
-const LARGEST: u64 = 64 << 20;
+/// MiB of the largest file that is read.
+pub(super) const LARGEST: u64 = 64;
 /// The most entries of a table.
 pub(super) const MOST: usize = 1_000_000;
 /// The most patterns, each of which may have to be tried for a key.
 pub(super) const MOST_PATTERNS: usize = 1000;
-/// How many bad lines are named.
-const NAMED: usize = 20;
 
 /// Why a table cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,23 +27,11 @@ pub struct TableError {
 /// What is wrong with the file of a table.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Opening or reading it failed.
-    #[error("it cannot be read")]
-    Unreadable(#[source] io::Error),
-    /// It is a directory, a pipe or a device.
-    #[error("it is not a file")]
-    NotAFile,
-    /// It is no table that anybody meant.
-    #[error("it is larger than 64 MiB")]
-    TooLarge,
-    /// It is no text.
-    #[error("it is not UTF-8, from line {line} on")]
-    NotText {
-        /// Counted from 1.
-        line: usize,
-    },
+    /// It cannot be read.
+    #[error(transparent)]
+    File(#[from] ReadError),
     /// There are mistakes in it.
-    #[error("{}", Lines(.0))]
+    #[error("{}", Mistakes(.0))]
     Lines(Vec<BadLine>),
 }
 
@@ -104,39 +87,6 @@ impl fmt::Display for BadLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.number, self.why)
     }
-}
-
-struct Lines<'a>(&'a [BadLine]);
-
-impl fmt::Display for Lines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, line) in self.0.iter().take(NAMED).enumerate() {
-            write!(f, "{}{line}", if index == 0 { "" } else { "; " })?;
-        }
-        match self.0.len().saturating_sub(NAMED) {
-            0 => Ok(()),
-            more => write!(f, "; and {more} more"),
-        }
-    }
-}
-
-/// The whole file, once.
-pub(super) fn read(file: &Path) -> Result<String, Fault> {
-    // A pipe has no end, and opening one waits for a writer.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(file).map_err(Fault::Unreadable)?;
-    if !opened.metadata().map_err(Fault::Unreadable)?.is_file() {
-        return Err(Fault::NotAFile);
-    }
-    let mut octets = Vec::new();
-    opened.take(LARGEST + 1).read_to_end(&mut octets).map_err(Fault::Unreadable)?;
-    if !u64::try_from(octets.len()).is_ok_and(|length| length <= LARGEST) {
-        return Err(Fault::TooLarge);
-    }
-    String::from_utf8(octets).map_err(|error| {
-        let good = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-        Fault::NotText { line: good.filter(|octet| **octet == b'\n').count().saturating_add(1) }
-    })
 }
 
 /// The lines that hold entries, without blanks around them, each with its number, from 1.

@@ -47,7 +47,7 @@ impl Table {
     /// It cannot be read, or everything that is wrong with it.
     pub fn load(file: &Path, kind: TableType) -> Result<Table, TableError> {
         let read = || {
-            let text = lines::read(file)?;
+            let text = crate::file::read(file, lines::LARGEST).map_err(Fault::File)?.text;
             Table::parse(&text, kind).map_err(Fault::Lines)
         };
         read().map_err(|source| TableError { file: file.to_owned(), source })

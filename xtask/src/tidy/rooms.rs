@@ -4,7 +4,7 @@ use super::code;
 
 /// The rooms, step by step, from the ground up.
 const STEPS: [&[&str]; 5] = [
-    &["config", "observe"],
+    &["config", "file", "observe"],
     &["auth", "dns", "http", "nats", "spool", "table", "tls"],
     &["kv", "relay"],
     &["session", "delivery"],

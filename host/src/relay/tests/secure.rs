@@ -201,7 +201,7 @@ async fn logins() {
     target.login = Some(Login { user: "tim".to_owned(), password_file });
     let names = Resolver::new(&Dns { servers: Vec::new(), timeout: std::time::Duration::from_secs(1) }).unwrap();
     let error = Relay::load(&Arc::new(target), &"here".into(), &Arc::new(names)).unwrap_err();
-    assert!(crate::observe::chain(&error).ends_with("its first line is no password"), "{error}");
+    assert!(crate::observe::chain(&error).ends_with("its first line is empty"), "{error}");
 }
 
 #[tokio::test]

@@ -286,6 +286,7 @@ fn deferred(status: &str, text: &str, reach: Reach) -> Outcome {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
     use super::*;
+    use crate::spool::sample;
 
     #[test]
     fn a_recipient_makes_one_token_of_a_subject() {
@@ -306,7 +307,8 @@ mod tests {
 
     #[test]
     fn a_template_makes_a_subject() {
-        let envelope = envelope();
+        let (listener, hostname) = ("mx".to_owned(), "mx.test".to_owned());
+        let envelope = Envelope { listener, hostname, ..sample::envelope("0000000000000001.1", &[]) };
         for (template, expected) in [
             ("mail", Some("mail")),
             ("mail.{domain}.{local}", Some("mail.x%2Etest.b%2Ec")),
@@ -329,31 +331,12 @@ mod tests {
     /// A stream drops what it takes for a copy: one message for others is none.
     #[test]
     fn copies_for_others_have_other_names() {
-        let mut envelope = envelope();
-        for local in ["a", "b"] {
-            envelope.recipients.push(crate::spool::Recipient {
-                address: format!("{local}@x.test"),
-                local: local.to_owned(),
-                domain: "x.test".to_owned(),
-                postmaster: false,
-                parameters: Vec::new(),
-                refused: None,
-            });
-        }
+        let envelope = sample::envelope("0000000000000001.1", &["a@x.test", "b@x.test"]);
         let named = |subject: &str, indices: &[usize]| name(subject, &headers(&envelope, indices).unwrap());
         assert_eq!(named("mail", &[0]), named("mail", &[0]));
         let others = [named("mail", &[0]), named("mail", &[1]), named("mail", &[0, 1]), named("post", &[0])];
         let different = others.iter().collect::<std::collections::BTreeSet<_>>();
         assert_eq!(different.len(), others.len(), "{others:?}");
         assert!(others.iter().all(|name| name.starts_with(envelope.id.as_str())), "{others:?}");
-    }
-
-    fn envelope() -> Envelope {
-        serde_json::from_value(serde_json::json!({
-            "id": "0000000000000001.1", "session": "s", "received": 0, "listener": "mx", "hostname": "mx.test",
-            "peer": "127.0.0.1", "client": "127.0.0.1", "helo": null, "protocol": "ESMTP", "sender": "a@x.test",
-            "parameters": [], "recipients": [], "connection": {}, "message": {},
-        }))
-        .unwrap()
     }
 }

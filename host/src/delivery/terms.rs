@@ -63,33 +63,14 @@ fn after(time: u64, seconds: i64) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::spool::sample;
 
     const RECEIVED: u64 = 1_795_399_200_000;
 
     fn of(parameters: &[(&str, Option<&str>)]) -> Terms {
-        Terms::of(&Envelope {
-            id: "0A1B2C3D4E5-1".parse().unwrap(),
-            session: String::new(),
-            received: RECEIVED,
-            listener: String::new(),
-            hostname: String::new(),
-            peer: String::new(),
-            client: String::new(),
-            helo: None,
-            protocol: String::new(),
-            sender: String::new(),
-            parameters: parameters.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect(),
-            recipients: Vec::new(),
-            connection: BTreeMap::new(),
-            message: BTreeMap::new(),
-            quarantined: None,
-            client_name: None,
-            client_port: None,
-            notice_of: None,
-        })
+        let parameters = sample::parameters(parameters);
+        Terms::of(&Envelope { received: RECEIVED, parameters, ..sample::envelope("0A1B2C3D4E5-1", &[]) })
     }
 
     #[test]

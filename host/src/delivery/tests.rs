@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use super::route::Destination;
 use super::*;
 use crate::config::{Config, Source};
 use crate::kv::system_clock;
-use crate::spool::{Envelope, Recipient};
+use crate::spool::{Envelope, Recipient, sample};
 
 const EACH: &str = "[[route]]\nto = \"maildir:mail/{domain}/{local}\"\ncreate = true\n";
 const THERE: &str = "[[route]]\nto = \"maildir:mail/{domain}/{local}\"\n";
@@ -124,37 +123,7 @@ fn id(text: &str) -> MessageId {
 }
 
 fn envelope(name: &str, recipients: &[&str]) -> Envelope {
-    let recipient = |address: &&str| {
-        let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
-        Recipient {
-            address: (*address).to_owned(),
-            local: local.to_owned(),
-            domain: domain.to_owned(),
-            postmaster: local.eq_ignore_ascii_case("postmaster"),
-            parameters: Vec::new(),
-            refused: None,
-        }
-    };
-    Envelope {
-        id: id(name),
-        session: "01SESSION".to_owned(),
-        received: 1_700_000_000_123,
-        listener: "edge".to_owned(),
-        hostname: "mx.example.test".to_owned(),
-        peer: "127.0.0.1".to_owned(),
-        client: "127.0.0.1".to_owned(),
-        helo: None,
-        protocol: "ESMTP".to_owned(),
-        sender: "a@example.test".to_owned(),
-        parameters: Vec::new(),
-        recipients: recipients.iter().map(recipient).collect(),
-        connection: BTreeMap::new(),
-        message: BTreeMap::new(),
-        quarantined: None,
-        client_name: None,
-        client_port: None,
-        notice_of: None,
-    }
+    Envelope { client: "127.0.0.1".to_owned(), helo: None, ..sample::envelope(name, recipients) }
 }
 
 fn mode(path: &Path) -> u32 {

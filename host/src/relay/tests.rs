@@ -9,14 +9,13 @@ mod reuse;
 mod secure;
 mod sink;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::config::{Dns, Host};
-use crate::spool::{Envelope, MessageId, Recipient, Spool};
+use crate::spool::{Envelope, MessageId, Spool, sample};
 use sink::Sink;
 
 /// A spool with messages, and a way to hand them to a relay.
@@ -52,37 +51,8 @@ impl Bed {
 }
 
 fn envelope(id: &MessageId, recipients: &[&str]) -> Envelope {
-    let recipient = |address: &&str| {
-        let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
-        Recipient {
-            address: (*address).to_owned(),
-            local: local.to_owned(),
-            domain: domain.to_owned(),
-            postmaster: false,
-            parameters: Vec::new(),
-            refused: None,
-        }
-    };
-    Envelope {
-        id: id.clone(),
-        session: "01SESSION".to_owned(),
-        received: 1_700_000_000_123,
-        listener: "edge".to_owned(),
-        hostname: "here.example.test".to_owned(),
-        peer: "127.0.0.1".to_owned(),
-        client: "192.0.2.7".to_owned(),
-        helo: Some("client.example".to_owned()),
-        protocol: "ESMTPS".to_owned(),
-        sender: "a@example.test".to_owned(),
-        parameters: Vec::new(),
-        recipients: recipients.iter().map(recipient).collect(),
-        connection: BTreeMap::new(),
-        message: BTreeMap::new(),
-        quarantined: None,
-        client_name: None,
-        client_port: None,
-        notice_of: None,
-    }
+    let (hostname, protocol) = ("here.example.test".to_owned(), "ESMTPS".to_owned());
+    Envelope { hostname, protocol, ..sample::envelope(id.as_str(), recipients) }
 }
 
 fn hop(address: SocketAddr) -> Hop {

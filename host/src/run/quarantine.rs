@@ -109,34 +109,15 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
     use super::*;
-    use crate::spool::Quarantined;
-    use std::collections::BTreeMap;
+    use crate::spool::{Quarantined, sample};
     use std::fs;
 
     const ID: &str = "s.1";
 
     fn envelope() -> Envelope {
         let text = String::new;
-        Envelope {
-            id: ID.parse().unwrap(),
-            session: text(),
-            received: 0,
-            listener: text(),
-            hostname: text(),
-            peer: text(),
-            client: text(),
-            client_name: None,
-            client_port: None,
-            helo: None,
-            protocol: text(),
-            sender: text(),
-            parameters: Vec::new(),
-            recipients: Vec::new(),
-            connection: BTreeMap::new(),
-            message: BTreeMap::new(),
-            quarantined: Some(Quarantined { extension: text(), reason: text(), hook: text() }),
-            notice_of: None,
-        }
+        let quarantined = Some(Quarantined { extension: text(), reason: text(), hook: text() });
+        Envelope { quarantined, ..sample::envelope(ID, &[]) }
     }
 
     async fn shown(spool: &Spool, offset: u64) -> Option<Vec<u8>> {

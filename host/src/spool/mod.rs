@@ -262,4 +262,6 @@ const INCOMING_SUFFIX: &str = ".tmp";
 const LOG_SUFFIX: &str = ".log";
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;

@@ -27,40 +27,18 @@ fn id(text: &str) -> MessageId {
     text.parse().unwrap()
 }
 
-fn recipient(address: &str) -> Recipient {
-    let (local, domain) = address.split_once('@').unwrap();
-    Recipient {
-        address: address.to_owned(),
-        local: local.to_owned(),
-        domain: domain.to_owned(),
-        postmaster: false,
-        parameters: vec![("NOTIFY".to_owned(), Some("NEVER".to_owned()))],
-        refused: None,
-    }
-}
-
 /// An envelope for three recipients.
 fn envelope(id: &MessageId) -> Envelope {
-    Envelope {
-        id: id.clone(),
-        session: "01SESSION".to_owned(),
-        received: 1_700_000_000_123,
-        listener: "edge".to_owned(),
-        hostname: "mx.example.test".to_owned(),
-        peer: "127.0.0.1".to_owned(),
-        client: "192.0.2.7".to_owned(),
-        helo: Some("client.example".to_owned()),
+    let mut envelope = Envelope {
         protocol: "ESMTPS".to_owned(),
-        sender: "a@example.test".to_owned(),
-        parameters: vec![("SIZE".to_owned(), Some("12".to_owned())), ("X".to_owned(), None)],
-        recipients: ["b@example.test", "c@example.test", "d@example.test"].map(recipient).to_vec(),
+        parameters: sample::parameters(&[("SIZE", Some("12")), ("X", None)]),
         connection: BTreeMap::from([("ehlo_domain".to_owned(), "line\nfeed \"quoted\" ü".to_owned())]),
-        message: BTreeMap::new(),
-        quarantined: None,
-        client_name: None,
-        client_port: None,
-        notice_of: None,
+        ..sample::envelope(id.as_str(), &["b@example.test", "c@example.test", "d@example.test"])
+    };
+    for recipient in &mut envelope.recipients {
+        recipient.parameters = sample::parameters(&[("NOTIFY", Some("NEVER"))]);
     }
+    envelope
 }
 
 /// One that is to be kept aside.

@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::spool::{Duty, Reach};
+use crate::spool::{Duty, Reach, sample};
 
 /// Two hours after the message came.
 const NOW: u64 = 1_700_007_200_000;
@@ -131,37 +131,17 @@ fn parameters(said: &[&str]) -> Vec<(String, Option<String>)> {
 }
 
 fn recipient(address: &str, said: &[&str]) -> Recipient {
-    let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
-    Recipient {
-        address: address.to_owned(),
-        local: local.to_owned(),
-        domain: domain.to_owned(),
-        postmaster: false,
-        parameters: parameters(said),
-        refused: None,
-    }
+    Recipient { parameters: parameters(said), ..sample::recipient(address) }
 }
 
 fn envelope(sender: &str, said: &[&str], recipients: Vec<Recipient>) -> Envelope {
     Envelope {
-        id: "01SESSION.1".parse().unwrap(),
-        session: "01SESSION".to_owned(),
-        received: 1_700_000_000_123,
-        listener: "edge".to_owned(),
-        hostname: "mx.example.test".to_owned(),
         peer: "192.0.2.7".to_owned(),
-        client: "192.0.2.7".to_owned(),
-        helo: Some("client.example".to_owned()),
-        protocol: "ESMTP".to_owned(),
         sender: sender.to_owned(),
         parameters: parameters(said),
         recipients,
         connection: BTreeMap::from([("pathway".to_owned(), "out".to_owned())]),
-        message: BTreeMap::new(),
-        quarantined: None,
-        client_name: None,
-        client_port: None,
-        notice_of: None,
+        ..sample::envelope("01SESSION.1", &[])
     }
 }
 
@@ -333,8 +313,6 @@ async fn the_class_of_a_status_fits_the_action() {
 async fn nobody_is_told_what_nobody_sent() {
     let report = |at| (at, Report::Failed(rejected("5.1.1", "550 no")));
     let notice = Envelope {
-        client_name: None,
-        client_port: None,
         notice_of: Some("01SESSION.0".parse().unwrap()),
         ..envelope("alice@client.example", &[], vec![recipient(BOB, &[])])
     };

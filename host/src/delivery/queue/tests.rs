@@ -17,7 +17,7 @@ use super::*;
 use crate::config::{Concurrency, Delivery, Retry};
 use crate::delivery::notice::Report;
 use crate::delivery::order::{Action, OrderError, Selection};
-use crate::spool::{Duty, Receipt, Recipient};
+use crate::spool::{Duty, Receipt, Recipient, sample};
 
 impl Queue {
     /// One attempt at each destination of a message, whenever it is due.
@@ -277,37 +277,8 @@ fn id(text: &str) -> MessageId {
 }
 
 fn envelope(name: &str, recipients: &[&str], received: u64) -> Envelope {
-    let recipient = |address: &&str| {
-        let (local, domain) = address.rsplit_once('@').unwrap();
-        Recipient {
-            address: (*address).to_owned(),
-            local: local.to_owned(),
-            domain: domain.to_owned(),
-            postmaster: false,
-            parameters: Vec::new(),
-            refused: None,
-        }
-    };
-    Envelope {
-        id: id(name),
-        session: "01SESSION".to_owned(),
-        received,
-        listener: "edge".to_owned(),
-        hostname: "mx.example.test".to_owned(),
-        peer: "127.0.0.1".to_owned(),
-        client: "127.0.0.1".to_owned(),
-        helo: None,
-        protocol: "ESMTP".to_owned(),
-        sender: "a@example.test".to_owned(),
-        parameters: Vec::new(),
-        recipients: recipients.iter().map(recipient).collect(),
-        connection: BTreeMap::new(),
-        message: BTreeMap::from([("tenant".to_owned(), "blue".to_owned())]),
-        quarantined: None,
-        client_name: None,
-        client_port: None,
-        notice_of: None,
-    }
+    let message = BTreeMap::from([("tenant".to_owned(), "blue".to_owned())]);
+    Envelope { received, message, ..sample::envelope(name, recipients) }
 }
 
 /// The waits of the table in docs/delivery.md, in minutes, the first being that before the second attempt.

@@ -1,7 +1,6 @@
 //! Against servers in this process, good and bad.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
@@ -16,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::config::{Host, Scheme};
-use crate::spool::{MessageId, Recipient, Spool};
+use crate::spool::{MessageId, Spool, sample};
 
 /// What a server does with a request.
 #[derive(Clone, Copy, Debug)]
@@ -137,36 +136,11 @@ impl Bed {
         let at = tempdir().unwrap();
         let spool = Spool::open(&at.path().join("state")).unwrap();
         let id: MessageId = "01ABC.1".parse().unwrap();
-        let recipient = |address: &&str| {
-            let (local, domain) = address.rsplit_once('@').unwrap();
-            Recipient {
-                address: (*address).to_owned(),
-                local: local.to_owned(),
-                domain: domain.to_owned(),
-                postmaster: false,
-                parameters: Vec::new(),
-                refused: None,
-            }
-        };
         let envelope = Envelope {
-            id: id.clone(),
-            session: "01ABC".to_owned(),
-            received: 1_700_000_000_123,
-            listener: "edge".to_owned(),
-            hostname: "mx.example.test".to_owned(),
-            peer: "127.0.0.1".to_owned(),
-            client: "192.0.2.1".to_owned(),
             helo: Some("client\r\nX-Injected: 1".to_owned()),
-            protocol: "ESMTP".to_owned(),
             sender: "ä,100%@example.test".to_owned(),
-            parameters: vec![("SMTPUTF8".to_owned(), None), ("BODY".to_owned(), Some("8BITMIME".to_owned()))],
-            recipients: recipients.iter().map(recipient).collect(),
-            connection: BTreeMap::new(),
-            message: BTreeMap::new(),
-            quarantined: None,
-            client_name: None,
-            client_port: None,
-            notice_of: None,
+            parameters: sample::parameters(&[("SMTPUTF8", None), ("BODY", Some("8BITMIME"))]),
+            ..sample::envelope(id.as_str(), recipients)
         };
         let mut draft = spool.begin(id.clone());
         draft.write(content).await.unwrap();
@@ -239,10 +213,10 @@ async fn a_message_is_posted_octet_for_octet_with_its_envelope() {
         ("x-injected", &[]),
         ("authorization", &["Bearer secret1"]),
         ("pillarbox-id", &["01ABC.1"]),
-        ("pillarbox-session", &["01ABC"]),
+        ("pillarbox-session", &["01SESSION"]),
         ("pillarbox-received", &["2023-11-14T22:13:20.123Z"]),
         ("pillarbox-listener", &["edge"]),
-        ("pillarbox-client", &["192.0.2.1"]),
+        ("pillarbox-client", &["192.0.2.7"]),
         ("pillarbox-protocol", &["ESMTP"]),
         ("pillarbox-sender", &["%C3%A4%2C100%25@example.test"]),
         ("pillarbox-helo", &["client%0D%0AX-Injected:%201"]),

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::rewrite::Rewritten;
 use super::survey::{Target, survey};
 use super::{Keywords, address, original, plan};
-use crate::spool::{Envelope, MessageId, Recipient, Spool, Stored};
+use crate::spool::{Envelope, MessageId, Spool, Stored, sample};
 
 /// What is sent to a hop that takes this, or why nothing can be.
 fn convert(message: &[u8], target: Target) -> Result<Vec<u8>, &'static str> {
@@ -473,34 +472,8 @@ async fn stored(parameters: &[(&str, Option<&str>)], sender: &str, recipient: &s
     let id: MessageId = "0A1B2C3D4E5-1".parse().unwrap();
     let mut draft = spool.begin(id.clone());
     draft.write(content).await.unwrap();
-    let recipient = Recipient {
-        address: recipient.to_owned(),
-        local: String::new(),
-        domain: String::new(),
-        postmaster: false,
-        parameters: Vec::new(),
-        refused: None,
-    };
-    let envelope = Envelope {
-        id: id.clone(),
-        session: String::new(),
-        received: 0,
-        listener: String::new(),
-        hostname: String::new(),
-        peer: String::new(),
-        client: String::new(),
-        helo: None,
-        protocol: String::new(),
-        sender: sender.to_owned(),
-        parameters: parameters.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect(),
-        recipients: vec![recipient],
-        connection: BTreeMap::new(),
-        message: BTreeMap::new(),
-        quarantined: None,
-        client_name: None,
-        client_port: None,
-        notice_of: None,
-    };
+    let (sender, parameters) = (sender.to_owned(), sample::parameters(parameters));
+    let envelope = Envelope { sender, parameters, ..sample::envelope(id.as_str(), &[recipient]) };
     draft.commit(envelope).await.unwrap();
     Arc::new(spool.load(&id).await.unwrap())
 }

@@ -8,15 +8,12 @@
 use super::fault::Fault;
 use super::ledger::{Ledger, waiting};
 use super::random::{Random, cycles};
-use super::sender::{RECIPIENTS, send_until_it_ends};
+use super::sender::{RECIPIENTS, under_load};
 use pillarbox_tests::{PATIENCE, Server, Site};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc;
-
-const SENDERS: usize = 8;
 
 /// An image, mounted at `place`. Dropped, it is unmounted.
 struct Disk {
@@ -106,28 +103,15 @@ fn cut(random: &mut Random, lie: bool) -> (usize, Vec<String>) {
     let fault = Fault::below(&site, "disk");
     fault.order(if lie { "lie+" } else { "none" }, 1, "");
     let server = start(&site, &mut fault.command(), &disk);
-    let address = server.address("edge");
     let serial = AtomicU64::new(1);
     let count = usize::try_from(1 + random.below(300)).unwrap();
     let mut ledger = Ledger::default();
-    let other = std::thread::scope(|scope| {
-        let (told, answers) = mpsc::channel();
-        for _ in 0..SENDERS {
-            let (told, serial) = (told.clone(), &serial);
-            scope.spawn(move || send_until_it_ends(address, RECIPIENTS, serial, &told));
-        }
-        drop(told);
-        for (number, answer) in answers.iter().take(count) {
-            ledger.note(number, answer);
-        }
+    let other = under_load(server.address("edge"), RECIPIENTS, &serial, count, &mut ledger, || {
         server.signal(Signal::STOP);
         until_stopped(server.pid());
         // Said before the stop, read after it.
         let other = disk.cut(&site, "cut");
         server.kill();
-        for (number, answer) in answers {
-            ledger.note(number, answer);
-        }
         other
     });
     drop(disk);

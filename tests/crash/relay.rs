@@ -4,19 +4,15 @@
 use super::fault::Fault;
 use super::ledger::{Ledger, waiting};
 use super::random::{Random, cycles};
-use super::sender::{Answer, Sender, send_until_it_ends};
+use super::sender::{Answer, Sender, under_load};
 use pillarbox_tests::sink::{Manner, Sink, Stage};
 use pillarbox_tests::{Maildir, PATIENCE, Server, Site, until};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Attempts that one destination gets at a time.
 const CONCURRENCY: usize = 4;
-
-/// Connections at a time in the soak.
-const SENDERS: usize = 4;
 
 /// One recipient for each of the two destinations.
 const RECIPIENTS: [&str; 2] = ["b@one.test", "b@two.test"];
@@ -256,23 +252,8 @@ fn soak(kills: u64) {
     let serial = AtomicU64::new(1);
     for _ in 0..kills {
         let server = bed.site.start();
-        let address = server.address("edge");
         let count = usize::try_from(1 + random.below(60)).unwrap();
-        std::thread::scope(|scope| {
-            let (told, answers) = mpsc::channel();
-            for _ in 0..SENDERS {
-                let (told, serial) = (told.clone(), &serial);
-                scope.spawn(move || send_until_it_ends(address, &RECIPIENTS, serial, &told));
-            }
-            drop(told);
-            for (number, answer) in answers.iter().take(count) {
-                ledger.note(number, answer);
-            }
-            server.kill();
-            for (number, answer) in answers {
-                ledger.note(number, answer);
-            }
-        });
+        under_load(server.address("edge"), &RECIPIENTS, &serial, count, &mut ledger, || server.kill());
     }
     let server = bed.site.start();
     Ledger::drain(&server, &bed.site);

@@ -1,5 +1,6 @@
 //! Whoever sends: numbered messages, and what was said to each.
 
+use super::ledger::Ledger;
 use pillarbox_tests::Wire;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,8 +77,35 @@ impl Sender {
 /// Whom messages are for, unless a test says otherwise.
 pub const RECIPIENTS: &[&str] = &["b@example.test"];
 
+/// How many send at a time.
+const SENDERS: u32 = 8;
+
+/// Some send to these until the server is gone, which `end` sees to after so many answers. What was said to each message
+/// goes into the ledger.
+pub fn under_load<T>(
+    address: SocketAddr,
+    recipients: &[&str],
+    serial: &AtomicU64,
+    answers: usize,
+    ledger: &mut Ledger,
+    end: impl FnOnce() -> T,
+) -> T {
+    std::thread::scope(|scope| {
+        let (told, said) = mpsc::channel();
+        for _ in 0..SENDERS {
+            let told = told.clone();
+            scope.spawn(move || send_until_it_ends(address, recipients, serial, &told));
+        }
+        drop(told);
+        said.iter().take(answers).for_each(|(number, answer)| ledger.note(number, answer));
+        let ended = end();
+        said.iter().for_each(|(number, answer)| ledger.note(number, answer));
+        ended
+    })
+}
+
 /// Sends one message after the other to these until the server is gone, and tells what was said to each.
-pub fn send_until_it_ends(
+fn send_until_it_ends(
     address: SocketAddr,
     recipients: &[&str],
     serial: &AtomicU64,

@@ -73,19 +73,18 @@ impl Admission {
 impl RecipientName {
     /// The address as routes have it; `hostname` is the server's own name.
     pub fn of(address: &Address, hostname: &str) -> RecipientName {
+        let own = hostname.to_ascii_lowercase();
         match address {
-            Address::Postmaster => RecipientName {
-                local: "postmaster".to_owned(),
-                domain: hostname.to_ascii_lowercase(),
-                postmaster: true,
-                bare_postmaster: true,
-            },
-            Address::Mailbox(mailbox) => RecipientName {
-                local: mailbox.local().to_owned(),
-                domain: routed(&mailbox.domain().to_string()),
-                postmaster: mailbox.local().eq_ignore_ascii_case("postmaster"),
-                bare_postmaster: false,
-            },
+            Address::Postmaster => {
+                RecipientName { local: "postmaster".to_owned(), domain: own, postmaster: true, bare_postmaster: true }
+            }
+            Address::Mailbox(mailbox) => {
+                let domain = routed(&mailbox.domain().to_string());
+                let postmaster = mailbox.local().eq_ignore_ascii_case("postmaster");
+                // Whoever reads the server's name in its greeting or in a notice writes to this one.
+                let bare_postmaster = postmaster && domain == own;
+                RecipientName { local: mailbox.local().to_owned(), domain, postmaster, bare_postmaster }
+            }
         }
     }
 }

@@ -55,7 +55,7 @@ pub struct RecipientName {
     pub domain: String,
     /// Whether it is postmaster, whose mail is always taken.
     pub postmaster: bool,
-    /// Whether it was said without a domain: `<postmaster>`.
+    /// Whether it is the server's own: `<postmaster>` without a domain, or at the server's name.
     pub bare_postmaster: bool,
 }
 

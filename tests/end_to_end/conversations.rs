@@ -21,7 +21,27 @@ fn core_conversations_go_the_same_octet_by_octet() {
 }
 
 #[test]
+fn core_conversations_go_the_same_in_one_segment() {
+    // Where nothing may wait behind some commands, it does now.
+    play_core(Pace::AtOnce, |conversation| conversation.setting("refuse").is_none());
+}
+
+#[test]
 fn extension_conversations_go_as_written() {
+    play_extensions(Pace::AsWritten);
+}
+
+#[test]
+fn extension_conversations_go_the_same_octet_by_octet() {
+    play_extensions(Pace::Octets);
+}
+
+#[test]
+fn extension_conversations_go_the_same_in_one_segment() {
+    play_extensions(Pace::AtOnce);
+}
+
+fn play_extensions(pace: Pace) {
     // Named by the configurations; missing, they are better told of here.
     for name in ["example-policy", "example-policy-v2"] {
         guest(name);
@@ -32,7 +52,7 @@ fn extension_conversations_go_as_written() {
         let named = conversation.setting("config").map(str::to_owned);
         named.unwrap_or_else(|| panic!("{} has no `@ config`", conversation.path.display()))
     };
-    play(all, Pace::AsWritten, config, |name| {
+    play(all, pace, config, |name| {
         let file = directory.join(format!("{name}.toml"));
         let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         site_with_certificate(&text)
@@ -101,9 +121,13 @@ fn core_listener(setup: &[(String, String)]) -> String {
     listener
 }
 
+/// With the user that conversations log in as, where there are users.
 fn site_with_certificate(config: &str) -> Site {
     let site = Site::new(config);
     Pair::new(&["mx.example.test"]).write(&site.path("tls"));
+    if config.contains("auth.users = \"users\"") {
+        site.user("alice", "secret");
+    }
     site
 }
 

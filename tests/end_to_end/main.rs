@@ -31,6 +31,7 @@ mod names;
 mod proxy;
 mod queue;
 mod reach;
+mod relaying;
 mod reload;
 mod routes;
 mod scripts;

@@ -62,14 +62,25 @@ fn postmaster_is_always_taken() {
     let mut client = server.client("edge");
     client.hello();
     let content = "Subject: help\r\n\r\n";
-    for recipient in ["postmaster", "PostMaster", "postmaster@example.test", "Postmaster@EXAMPLE.test"] {
+    for recipient in [
+        "postmaster",
+        "PostMaster",
+        "postmaster@mx.example.test",
+        "\"PostMaster\"@MX.Example.Test",
+        "postmaster@example.test",
+        "Postmaster@EXAMPLE.test",
+    ] {
         let id = client.deliver("a@client.test", &[recipient], content);
         server.log().event("delivered", &[("id", &id)]);
     }
     client.expect("MAIL FROM:<a@client.test>", "250 *");
     client.expect("RCPT TO:<postmaster@elsewhere.test>", "550 5.7.1 *");
+    // The server's name is no domain of its mail because of that.
+    for recipient in ["hostmaster@mx.example.test", "postmaster@sub.mx.example.test", "postmaster@[127.0.0.1]"] {
+        client.expect(&format!("RCPT TO:<{recipient}>"), "550 5.7.1 *");
+    }
     client.expect("RCPT TO:<hostmaster@example.test>", "550 5.1.1 *");
-    assert_eq!(server.maildir("mail/mx.example.test/postmaster").messages().len(), 2);
+    assert_eq!(server.maildir("mail/mx.example.test/postmaster").messages().len(), 4);
     assert_eq!(server.maildir("mail/example.test/postmaster").messages().len(), 2);
 }
 

@@ -85,6 +85,39 @@ fn a_domain_is_one_in_whichever_spelling() {
     client.quit();
 }
 
+/// What looks like a domain below one of ours, and in the DNS could be none or another one.
+#[test]
+fn what_no_domain_can_be_called_is_none() {
+    // 63 octets, with nothing in common that would make the A-label shorter.
+    let long: String = (0..21).map(|n| char::from_u32(0x4e00 + n * 977).unwrap()).collect();
+    for domains in ["*.example.test", "*"] {
+        let server = Server::start(
+            &configs::discard("limits.errors = 0\nlimits.tarpit-after = 0")
+                .replace("\"example.test\"", &format!("{domains:?}")),
+        );
+        let mut client = server.client("edge");
+        client.hello();
+        client.expect("MAIL FROM:<a@client.test> SMTPUTF8", "250 2.1.0 *");
+        for domain in [
+            // Signs that stand for `a/c` and for `?!`.
+            "evil\u{2100}.example.test",
+            "evil\u{2048}.example.test",
+            // A full stop that is none, a mark with nothing to stand on, nothing at all.
+            "evil\u{2024}x.example.test",
+            "\u{301}x.example.test",
+            "\u{ad}.example.test",
+            // It is an A-label that is none, beside a label that is not ASCII.
+            "xn--a.\u{fc}.example.test",
+            // In A-labels it would be too long.
+            &format!("{long}.example.test"),
+        ] {
+            client.expect(&format!("RCPT TO:<b@{domain}>"), "553 5.1.2 *");
+        }
+        client.expect("RCPT TO:<b@\u{fc}.example.test>", "250 2.1.5 *");
+        client.quit();
+    }
+}
+
 #[test]
 fn what_is_no_address_of_either_kind_is_refused() {
     let server = Server::start(&configs::discard("limits.errors = 0\nlimits.tarpit-after = 0"));

@@ -48,6 +48,13 @@ enum Act {
     StartTls,
 }
 
+impl Act {
+    /// What is sent.
+    fn octets(&self) -> &[u8] {
+        if let Act::Send(octets) = self { octets } else { &[] }
+    }
+}
+
 /// In which pieces a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
@@ -55,6 +62,8 @@ pub enum Pace {
     AsWritten,
     /// Octet by octet.
     Octets,
+    /// All that the client has to say in one, up to the beginning of TLS.
+    AtOnce,
 }
 
 /// Where a conversation did not go as written.
@@ -150,9 +159,19 @@ impl Conversation {
     /// The first thing that did not go as written.
     pub fn play(&self, address: SocketAddr, pace: Pace) -> Result<(), Failure> {
         let mut play = Play { conversation: self, line: 1, wire: Wire::connect(address, self.peer), closed: false };
-        for step in &self.steps {
+        let mut sent = 0;
+        for (at, step) in self.steps.iter().enumerate() {
             play.line = step.line;
-            play.act(&step.act, pace)?;
+            match &step.act {
+                Act::Send(_) if pace == Pace::AtOnce => {
+                    if at >= sent {
+                        let in_one = self.steps[at..].iter().take_while(|step| !matches!(step.act, Act::StartTls));
+                        sent = at + in_one.clone().count();
+                        play.act(&Act::Send(in_one.flat_map(|step| step.act.octets()).copied().collect()), pace)?;
+                    }
+                }
+                act => play.act(act, pace)?,
+            }
         }
         if play.closed { Ok(()) } else { play.end() }
     }
@@ -239,7 +258,12 @@ mod tests {
 
     /// Plays `text` against a server that says `says` at once, whatever it hears.
     fn play(text: &str, says: &'static str) -> Result<(), String> {
-        let conversation = Conversation::parse("x.smtp".into(), text)?;
+        play_at(text, says, Pace::AsWritten).1
+    }
+
+    /// The same at this pace, and what the server heard.
+    fn play_at(text: &str, says: &'static str, pace: Pace) -> (Vec<u8>, Result<(), String>) {
+        let conversation = Conversation::parse("x.smtp".into(), text).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = thread::spawn(move || {
@@ -247,10 +271,23 @@ mod tests {
             stream.write_all(says.as_bytes()).unwrap();
             let mut heard = Vec::new();
             let _ = stream.read_to_end(&mut heard);
+            heard
         });
-        let played = conversation.play(address, Pace::AsWritten).map_err(|failure| failure.to_string());
-        server.join().unwrap();
-        played
+        let played = conversation.play(address, pace).map_err(|failure| failure.to_string());
+        (server.join().unwrap(), played)
+    }
+
+    #[test]
+    fn at_whatever_pace_the_same_is_said() {
+        let text = "S: 220 *\nC: NOOP\nS: 250 a\nC| RSET\nC: x\nS: 250 b\nC: QUIT\nS: 221 *";
+        for pace in [Pace::AsWritten, Pace::Octets, Pace::AtOnce] {
+            let (heard, played) = play_at(text, "220 hello\r\n250 a\r\n250 b\r\n221 bye\r\n", pace);
+            assert_eq!((heard.as_slice(), played), (&b"NOOP\r\nRSETx\r\nQUIT\r\n"[..], Ok(())), "{pace:?}");
+        }
+        // In one: it is all said before the second reply is waited for, and nothing before the first.
+        let (heard, played) = play_at(text, "220 hello\r\n250 a\r\n500 c\r\n", Pace::AtOnce);
+        assert!(heard.ends_with(b"QUIT\r\n") && played.is_err());
+        assert!(!play_at(text, "500 no\r\n", Pace::AtOnce).0.ends_with(b"QUIT\r\n"));
     }
 
     #[test]

@@ -57,6 +57,73 @@ fn what_is_no_mailbox_is_refused() {
     assert_eq!(format!("a@{}", "a.".repeat(127) + "aa").parse::<Mailbox>(), Err(AddressError::TooLong));
 }
 
+/// RFC 5321 section 4.1.2: what a quoted string may hold, as it stands and behind a backslash; and an atom.
+#[test]
+fn every_octet_in_a_local_part() {
+    for octet in 0..=0x7f_u8 {
+        let c = char::from(octet);
+        let printable = (0x20..=0x7e).contains(&octet);
+        let atext = c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+        let between = Some(format!("a{c}b"));
+        for (text, local) in [
+            (format!("\"a\\{c}b\"@example.test"), between.clone().filter(|_| printable)),
+            (format!("\"a{c}\"@example.test"), Some(format!("a{c}")).filter(|_| printable && !matches!(c, '"' | '\\'))),
+            (format!("a{c}b@example.test"), between.filter(|_| atext || c == '.')),
+            (format!("{c}@example.test"), Some(c.to_string()).filter(|_| atext)),
+        ] {
+            let mailbox = text.parse::<Mailbox>().ok();
+            assert_eq!(mailbox.as_ref().map(Mailbox::local), local.as_deref(), "{text:?}");
+            let again = mailbox.as_ref().map(|mailbox| mailbox.to_string().parse());
+            assert_eq!(again, mailbox.map(Ok), "{text:?}: the canonical form says the same");
+        }
+    }
+}
+
+/// RFC 5321 section 4.1.3.
+#[test]
+fn literals() {
+    for (text, canonical) in [
+        ("[192.0.2.1]", Some("[192.0.2.1]")),
+        ("[0.0.0.0]", Some("[0.0.0.0]")),
+        ("[IPv6:1:2:3:4:5:6:7:8]", Some("[IPv6:1:2:3:4:5:6:7:8]")),
+        ("[IPv6:1::8]", Some("[IPv6:1::8]")),
+        ("[IPv6:::]", Some("[IPv6:::]")),
+        ("[IPv6:1::]", Some("[IPv6:1::]")),
+        ("[IPV6:1:2:3:4:5:6:192.0.2.1]", Some("[IPv6:1:2:3:4:5:6:c000:201]")),
+        ("[IPv6:::192.0.2.1]", Some("[IPv6:::c000:201]")),
+        ("[IPv6:::FFFF:192.0.2.1]", Some("[IPv6:::ffff:192.0.2.1]")),
+        ("[IPv6:1:2:3:4:5:6:7]", None),
+        ("[IPv6:1:2:3:4:5:6:7:8:9]", None),
+        ("[IPv6:1::2::3]", None),
+        ("[IPv6:12345::]", None),
+        ("[IPv6:::192.0.2.01]", None),
+        ("[IPv6:::192.0.2.1:1]", None),
+        ("[IPv6: ::1]", None),
+        ("[IPv6::1]", None),
+        ("[IPv6]", None),
+        ("[::1]", None),
+        ("[192.0.2]", None),
+        ("[192.0.2.1.1]", None),
+        ("[192.0.2.256]", None),
+        ("[0xc0.0.2.1]", None),
+        ("[3221225985]", None),
+        ("[192.0.2.1", None),
+        ("192.0.2.1]", None),
+        ("[192.0.2.1]]", None),
+        ("[[192.0.2.1]]", None),
+        ("[192.0.2.1].test", None),
+        ("[192.0.2.1/32]", None),
+        ("[fe80::1%lo]", None),
+        ("[tag:anything]", None),
+        ("[tag]", None),
+        ("[\\192.0.2.1]", None),
+        ("[]", None),
+    ] {
+        let domain = text.parse::<Domain>().map(|domain| domain.to_string());
+        assert_eq!(domain.ok().as_deref(), canonical, "{text}");
+    }
+}
+
 #[test]
 fn domains_compare_without_case() {
     assert_eq!("MX.Example.Test".parse::<Domain>(), Ok(Domain::Name("mx.example.test".to_owned())));

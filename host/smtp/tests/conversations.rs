@@ -2,7 +2,7 @@
 //! once. The same files are played against the binary.
 //!
 //! `C: text` is sent with CRLF, `C| text` as it stands; `S: text` is the next line of reply, `*` in it any run of characters;
-//! `S! close` is the end of the connection; `@ key value` sets up the run; `#` is a comment. `\r \n \t \0 \\ \xHH` are escapes.
+//! `S! close` is the end of the connection; `T!` is where TLS begins; `@ key value` sets up the run; `#` is a comment. `\r \n \t \0 \\ \xHH` are escapes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -18,6 +18,7 @@ enum Line {
     Send(Vec<u8>),
     Expect(Vec<u8>),
     ExpectClose,
+    StartTls,
 }
 
 #[test]
@@ -40,25 +41,33 @@ fn conversations_go_the_same_one_octet_at_a_time() {
     }
 }
 
-/// Everything the client has to say in one segment, as the worst of pipelining clients would send it: the replies are the
-/// same, octet for octet. STARTTLS is the exception, for there it matters what waits behind a command; and
-/// so it does where unauthorized pipelining is refused.
+/// Everything the client has to say in one segment, up to the beginning of TLS, as the worst of pipelining clients would send
+/// it: the replies are the same, octet for octet. Where unauthorized pipelining is refused it matters what waits behind a
+/// command.
 #[test]
 fn conversations_go_the_same_in_one_segment() {
     for (path, settings, lines) in conversations() {
-        if settings.tls != Tls::Off || settings.refuse_unauthorized_pipelining {
+        if settings.refuse_unauthorized_pipelining {
             continue;
         }
         let mut piecewise = Session::new(settings.clone(), &mut accept);
         let mut at_once = Session::new(settings, &mut accept);
-        let mut all = Vec::new();
-        for line in &lines {
-            if let Line::Send(octets) = line {
-                piecewise.send(octets, &mut accept);
-                all.extend_from_slice(octets);
+        for lines in lines.split(|line| matches!(line, Line::StartTls)) {
+            for session in [&mut piecewise, &mut at_once] {
+                if session.state == State::Handshake {
+                    session.server.secured();
+                    session.run(&mut accept);
+                }
             }
+            let mut all = Vec::new();
+            for line in lines {
+                if let Line::Send(octets) = line {
+                    piecewise.send(octets, &mut accept);
+                    all.extend_from_slice(octets);
+                }
+            }
+            at_once.send(&all, &mut accept);
         }
-        at_once.send(&all, &mut accept);
         assert_eq!(at_once.lines(), piecewise.lines(), "{}", path.display());
         assert_eq!(at_once.messages, piecewise.messages, "{}", path.display());
     }
@@ -98,6 +107,11 @@ fn play(path: &Path, settings: &Settings, lines: &[Line], piece: usize) {
                 assert!(matches(expected, reply.as_bytes()), "{path}: expected {}\n got {reply}", text(expected));
             }
             Line::ExpectClose => assert_eq!(session.state, State::Closed, "{path}"),
+            Line::StartTls => {
+                assert_eq!(session.state, State::Handshake, "{path}");
+                session.server.secured();
+                session.run(&mut accept);
+            }
         }
     }
     let left: Vec<String> = replies.chain(session.lines()).collect();
@@ -125,6 +139,7 @@ fn read(path: PathBuf) -> (PathBuf, Settings, Vec<Line>) {
             "C|" => lines.push(Line::Send(unescape(rest))),
             "S:" => lines.push(Line::Expect(unescape(rest))),
             "S!" if rest == "close" => lines.push(Line::ExpectClose),
+            "T!" if rest.is_empty() => lines.push(Line::StartTls),
             "@ " if set_up(&mut settings, rest).is_none() => wrong(),
             "@ " => {}
             _ => wrong(),

@@ -73,6 +73,7 @@ fn the_sessions_sentences_have_the_codes_they_are_known_by() {
     let cases = [
         (reply::relaying_denied(), "550 5.7.1 relaying denied"),
         (reply::unknown_mailbox(), "550 5.1.1 "),
+        (reply::no_domain(), "553 5.1.2 "),
         (reply::no_route(), "550 5.4.4 "),
         (reply::extension_failed(), "451 4.3.0 "),
         (reply::extension_failed_at_connect(), "421 4.3.0 "),

@@ -48,7 +48,7 @@ pub struct RecipientName<'a> {
     pub domain: &'a str,
     /// Whether it is postmaster, at whatever domain.
     pub postmaster: bool,
-    /// Whether it was said without a domain: `<postmaster>`.
+    /// Whether it is the server's own: `<postmaster>` without a domain, or at the server's name.
     pub bare_postmaster: bool,
     /// The listener its message came in at.
     pub listener: &'a str,

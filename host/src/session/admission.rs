@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::generation::{Judgement, Post, RecipientName};
 use super::relay::{self, Right};
 use crate::config;
-use pillarbox_smtp::Address;
+use pillarbox_smtp::{Address, Domain};
 use std::io;
 use std::sync::Arc;
 
@@ -17,6 +17,9 @@ pub struct Admission(Option<Arc<Post>>);
 /// Why an address is no recipient.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAdmitted {
+    /// What it names as its domain can be none.
+    #[error("its domain is no name")]
+    NoDomain,
     /// Nothing lets this session send there.
     #[error("nothing lets this session send there")]
     Relay,
@@ -49,6 +52,10 @@ impl Admission {
     pub async fn admit(&self, facts: &Facts, address: &Address) -> Result<(Recipient, Right), NotAdmitted> {
         let Some(post) = &self.0 else { return Err(NotAdmitted::NoRoute) };
         let name = self.name(address);
+        // `*` and `*.example.org` would cover it, and nothing could ever be delivered there.
+        if !name.domain.is_ascii() {
+            return Err(NotAdmitted::NoDomain);
+        }
         let rules = post.listener.rules_for(facts.client.endpoint.address);
         let domain = (!name.bare_postmaster).then_some(&*name.domain);
         let right = relay::right(&rules, facts, domain).ok_or(NotAdmitted::Relay)?;
@@ -73,29 +80,29 @@ impl Admission {
 impl RecipientName {
     /// The address as routes have it; `hostname` is the server's own name.
     pub fn of(address: &Address, hostname: &str) -> RecipientName {
+        let own = hostname.to_ascii_lowercase();
         match address {
-            Address::Postmaster => RecipientName {
-                local: "postmaster".to_owned(),
-                domain: hostname.to_ascii_lowercase(),
-                postmaster: true,
-                bare_postmaster: true,
-            },
-            Address::Mailbox(mailbox) => RecipientName {
-                local: mailbox.local().to_owned(),
-                domain: routed(&mailbox.domain().to_string()),
-                postmaster: mailbox.local().eq_ignore_ascii_case("postmaster"),
-                bare_postmaster: false,
-            },
+            Address::Postmaster => {
+                RecipientName { local: "postmaster".to_owned(), domain: own, postmaster: true, bare_postmaster: true }
+            }
+            Address::Mailbox(mailbox) => {
+                let domain = routed(&mailbox.domain().to_string());
+                let postmaster = mailbox.local().eq_ignore_ascii_case("postmaster");
+                // Whoever reads the server's name in its greeting or in a notice writes to this one.
+                let bare_postmaster = postmaster && domain == own;
+                RecipientName { local: mailbox.local().to_owned(), domain, postmaster, bare_postmaster }
+            }
         }
     }
 }
 
 /// The domain as routes and rules have it: in lower case, labels that are not ASCII as IDNA has them (RFC 5890), so that
-/// one domain has one spelling. What is no such label is left as it is, and matches nothing.
+/// one domain has one spelling. What has no such spelling, or one that is too long for a name, is left as it is.
 fn routed(domain: &str) -> String {
-    match domain.is_ascii() {
-        true => domain.to_ascii_lowercase(),
-        false => idna::domain_to_ascii_cow(domain.as_bytes(), idna::AsciiDenyList::STD3)
-            .map_or_else(|_| domain.to_owned(), std::borrow::Cow::into_owned),
+    if domain.is_ascii() {
+        return domain.to_ascii_lowercase();
     }
+    let ascii = idna::domain_to_ascii_cow(domain.as_bytes(), idna::AsciiDenyList::STD3).ok();
+    let name = ascii.filter(|ascii| matches!(ascii.parse(), Ok(Domain::Name(_))));
+    name.map_or_else(|| domain.to_owned(), std::borrow::Cow::into_owned)
 }

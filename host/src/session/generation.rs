@@ -51,11 +51,12 @@ impl fmt::Debug for Post {
 pub struct RecipientName {
     /// The local part, unquoted.
     pub local: String,
-    /// The domain in lower case, or an address literal; the server's own name for the bare `<postmaster>`.
+    /// The domain in lower case, or an address literal; the server's own name for the bare `<postmaster>`. Not ASCII
+    /// where it cannot be written as the DNS has names.
     pub domain: String,
     /// Whether it is postmaster, whose mail is always taken.
     pub postmaster: bool,
-    /// Whether it was said without a domain: `<postmaster>`.
+    /// Whether it is the server's own: `<postmaster>` without a domain, or at the server's name.
     pub bare_postmaster: bool,
 }
 

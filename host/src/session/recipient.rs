@@ -69,6 +69,7 @@ impl Session {
     fn not_admitted(&self, address: &str, why: NotAdmitted) -> Refusal {
         let refusal = match why {
             NotAdmitted::Relay => return self.may_not_relay(address),
+            NotAdmitted::NoDomain => reply::no_domain(),
             NotAdmitted::UnknownMailbox => reply::unknown_mailbox(),
             NotAdmitted::NoRoute => reply::no_route(),
             NotAdmitted::Unavailable(error) => {

@@ -7,7 +7,7 @@ use crate::config::Rules;
 /// Why a recipient may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// `<postmaster>` is always taken (RFC 5321 4.5.1).
+    /// The server's own postmaster is always taken (RFC 5321 4.5.1).
     Postmaster,
     /// The domain is one of `relay.domains`.
     Domain,
@@ -29,7 +29,7 @@ impl Right {
     }
 }
 
-/// Whether mail for this domain may be taken from this session; `None` is the bare `<postmaster>`.
+/// Whether mail for this domain may be taken from this session; `None` is the server's own postmaster.
 pub fn right(rules: &Rules, facts: &Facts, domain: Option<&str>) -> Option<Right> {
     let Some(domain) = domain else { return Some(Right::Postmaster) };
     if rules.relay.domains.iter().any(|pattern| pattern.matches(domain)) {

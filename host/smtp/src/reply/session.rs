@@ -14,6 +14,11 @@ pub fn unknown_mailbox() -> Refusal {
     Refusal::sentence(550, "5.1.1", "no such mailbox")
 }
 
+/// What this recipient names as its domain can be none.
+pub fn no_domain() -> Refusal {
+    Refusal::sentence(553, "5.1.2", "the domain cannot be written as a name of the DNS")
+}
+
 /// No route takes this recipient.
 pub fn no_route() -> Refusal {
     Refusal::sentence(550, "5.4.4", "no route to this recipient")

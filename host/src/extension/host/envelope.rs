@@ -61,7 +61,9 @@ impl State {
         let facts = self.session()?;
         let (recipient, right) = transaction.admission.admit(&facts, &parsed).await.map_err(|why| match why {
             NotAdmitted::Unavailable(_) => Error::Failed(why.to_string()),
-            NotAdmitted::Relay | NotAdmitted::UnknownMailbox | NotAdmitted::NoRoute => Error::Invalid(why.to_string()),
+            NotAdmitted::NoDomain | NotAdmitted::Relay | NotAdmitted::UnknownMailbox | NotAdmitted::NoRoute => {
+                Error::Invalid(why.to_string())
+            }
         })?;
         let (session, extension, recipient_address) = (&*facts.id, &*self.linked.name, &*recipient.address);
         tracing::debug!(session, extension, recipient = recipient_address, right = right.name(), "recipient named");

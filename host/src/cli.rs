@@ -46,8 +46,9 @@ pub enum Command {
     /// Say what is wrong with a configuration, and what it grants to whom
     ///
     /// Finds all that `serve` and `reload` would refuse: the configuration with its certificates, and each component
-    /// with what it asks for. Shows each mistake with its line. Where there is none, shows which extension is granted
-    /// what on which listener, or with --peer what holds for a client. Binds no address and changes nothing.
+    /// with what it asks for. Shows each mistake with its line. Where there is none, warns of what is hardly meant, such
+    /// as mail that no route takes, and shows which extension is granted what on which listener, or with --peer what
+    /// holds for a client. Binds no address and changes nothing.
     Check(CheckArgs),
 
     /// Work with extensions
@@ -356,9 +357,7 @@ impl ExitCode {
             ExitCode::Success => "done",
             ExitCode::Failure => "something failed on the way",
             ExitCode::Usage => "the command line cannot be understood",
-            ExitCode::Refused => {
-                "check, reload, rollback, queue, story, quarantine, extension inspect, user: what was given is refused"
-            }
+            ExitCode::Refused => "all but serve: what was given, or the configuration, is refused",
             ExitCode::NoServer => "reload, rollback, status, queue, story, quarantine: no server answers",
             ExitCode::CannotServe => "serve: cannot begin until something is changed; it says what",
         }

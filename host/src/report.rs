@@ -10,6 +10,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -46,7 +47,16 @@ fn runtime(instances: Instances) -> Result<Runtime, Failure> {
 
 fn summary(prepared: &Prepared) -> String {
     let Prepared { config, loaded, .. } = prepared;
-    let mut text = format!("{}: no errors\n\n", config.source.name);
+    let warnings = prepared.warnings(SystemTime::now());
+    let count = match warnings.len() {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        more => format!(", {more} warnings"),
+    };
+    let mut text = format!("{}: no errors{count}\n\n", config.source.name);
+    for warning in warnings {
+        let _ = writeln!(text, "{}", warning.render(&config.source));
+    }
     let listeners = config.listeners.values().map(|listener| {
         let addresses: Vec<String> = listener.address.iter().map(ToString::to_string).collect();
         [listener.name.clone(), addresses.join(" "), listener.tls.mode.name().to_owned()]

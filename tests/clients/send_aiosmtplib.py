@@ -1,13 +1,14 @@
-"""Sends a message by aiosmtplib: `send_aiosmtplib.py HOST PORT WAY RECIPIENT FILE [MECHANISM USER PASSWORD]`.
+"""Sends a message by aiosmtplib: `send_aiosmtplib.py HOST PORT WAY RECIPIENTS FILE [MECHANISM USER PASSWORD]`.
 
-WAY is clear, starttls or implicit. FILE holds the message as it goes over the wire."""
+RECIPIENTS have commas between them. WAY is clear, starttls or implicit. FILE holds the message as it goes over the wire."""
 
 import asyncio
 import sys
 
 import aiosmtplib
 
-host, port, way, recipient, file = sys.argv[1], int(sys.argv[2]), *sys.argv[3:6]
+host, port, way, recipients, file = sys.argv[1], int(sys.argv[2]), *sys.argv[3:6]
+recipients = recipients.split(",")
 credentials = sys.argv[6:]
 
 with open(file, "rb") as opened:
@@ -32,7 +33,8 @@ async def send():
             await client.ehlo()
             code, _ = await getattr(client, f"auth_{mechanism.lower()}")(user, password)
             assert code == 235
-        errors, _ = await client.sendmail("a@client.test", [recipient], message, mail_options=["BODY=8BITMIME"])
+        options = ["BODY=8BITMIME"] + ([] if "".join(recipients).isascii() else ["SMTPUTF8"])
+        errors, _ = await client.sendmail("a@client.test", recipients, message, mail_options=options)
         assert errors == {}
 
 

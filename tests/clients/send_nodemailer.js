@@ -1,13 +1,17 @@
-// Sends a message by nodemailer: `send_nodemailer.js HOST PORT WAY RECIPIENT FILE [MECHANISM USER PASSWORD]`.
+// Sends a message by nodemailer: `send_nodemailer.js HOST PORT WAY RECIPIENTS FILE [MECHANISM USER PASSWORD]`.
 //
-// WAY is clear, starttls or implicit. FILE holds the message as it goes over the wire.
+// RECIPIENTS have commas between them. WAY is clear, starttls or implicit. FILE holds the message as it goes over the wire.
 
 "use strict";
 
 const fs = require("node:fs");
 const nodemailer = require("nodemailer");
 
-const [host, port, way, recipient, file, mechanism, user, pass] = process.argv.slice(2);
+const [host, port, way, recipients, file, mechanism, user, pass] = process.argv.slice(2);
+
+const to = recipients.split(",");
+const login =
+  mechanism === "XOAUTH2" ? { type: "OAuth2", user, accessToken: pass } : { user, pass };
 
 const transport = nodemailer.createTransport({
   host,
@@ -18,13 +22,13 @@ const transport = nodemailer.createTransport({
   ignoreTLS: way === "clear",
   // The certificate is the test's own, made a moment ago.
   tls: { rejectUnauthorized: false },
-  ...(mechanism && { auth: { user, pass }, authMethod: mechanism }),
+  ...(mechanism && { auth: login, authMethod: mechanism }),
 });
 
 transport
-  .sendMail({ envelope: { from: "a@client.test", to: [recipient], use8BitMime: true }, raw: fs.readFileSync(file) })
+  .sendMail({ envelope: { from: "a@client.test", to, use8BitMime: true }, raw: fs.readFileSync(file) })
   .then((sent) => {
-    if (sent.accepted.length !== 1) throw new Error(`accepted: ${sent.accepted}`);
+    if (sent.accepted.length !== to.length) throw new Error(`accepted: ${sent.accepted}`);
   })
   .catch((error) => {
     console.error(error);

@@ -134,6 +134,41 @@ fn check_points_at_every_mistake() {
     assert!(site.run(&["serve"]).exits(78).stderr.contains(&output.stderr));
 }
 
+/// What is served all the same and hardly meant: `check` and `reload` show it, the log keeps it.
+#[test]
+fn warnings_are_shown_and_logged() {
+    let listener = "relay.domains = [\"example.test\", \"lost.example\"]\n\
+        [listener.idle]\naddress = [\"127.0.0.1:0\"]\n\
+        [listener.old]\naddress = [\"127.0.0.1:0\"]\nrelay.domains = []\n";
+    let route = "domains = [\"example.test\"]\nto = \"discard:\"";
+    let configuration = configs::with_route("", route).replace("relay.domains = [\"example.test\"]\n", listener);
+    let site = Site::new(&format!("{configuration}{}", configs::tls("starttls")));
+    Pair::expired(&["mx.example.test"]).write(&site.path("tls"));
+    let output = site.run(&["check"]).exits(0);
+    assert_golden("check-warnings", &steady(&output.stdout, site.directory()));
+    assert_eq!(output.stderr, "");
+
+    let server = site.start();
+    let warned = |line: usize| {
+        let at = format!("{}:{line}", server.site().config().display());
+        server.log().event("configuration", &[("at", &at)])
+    };
+    assert!(warned(14).fields["warning"].contains("`lost.example`"));
+    assert!(warned(15).fields["warning"].contains("`idle` takes no mail"));
+    // Whoever hears 550 was announced.
+    let mut client = server.client("edge");
+    client.hello();
+    client.expect("MAIL FROM:<a@client.test>", "250 *");
+    client.expect("RCPT TO:<b@lost.example>", "550 5.4.4 *");
+    let reload = server.site().run(&["reload"]).exits(0);
+    for line in [14, 15, 22] {
+        assert!(
+            reload.stdout.contains(&format!("\nwarning: {}:{line}: ", server.site().config().display())),
+            "{reload}"
+        );
+    }
+}
+
 #[test]
 fn check_points_at_what_an_extension_lacks() {
     let site = Site::new(&configs::discard(

@@ -32,6 +32,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unserved;
 mod uses;
 mod value;
 mod words;

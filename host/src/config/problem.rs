@@ -65,23 +65,24 @@ impl From<Range<usize>> for Place {
     }
 }
 
-/// One thing that is wrong.
+/// One thing that is wrong, or only looks so.
 #[derive(Clone, Debug)]
 pub struct Problem {
     place: Option<Place>,
     message: String,
     help: Option<String>,
+    warning: bool,
 }
 
 impl Problem {
     /// Something wrong at `place`. The message is in lower case, without a full stop.
     pub fn at(place: Place, message: impl Into<String>) -> Problem {
-        Problem { place: Some(place), message: message.into(), help: None }
+        Problem { place: Some(place), message: message.into(), help: None, warning: false }
     }
 
     /// Something wrong with the file as a whole.
     pub fn whole(message: impl Into<String>) -> Problem {
-        Problem { place: None, message: message.into(), help: None }
+        Problem { place: None, message: message.into(), help: None, warning: false }
     }
 
     /// Adds what to do about it: a word or two, or lines of TOML.
@@ -89,6 +90,12 @@ impl Problem {
     pub fn help(mut self, text: impl Into<String>) -> Problem {
         self.help = Some(text.into());
         self
+    }
+
+    /// Makes it a warning: the configuration is served all the same.
+    #[must_use]
+    pub fn as_warning(self) -> Problem {
+        Problem { warning: true, ..self }
     }
 
     /// Where it is; none for the file as a whole.
@@ -101,6 +108,14 @@ impl Problem {
         &self.message
     }
 
+    /// The file, and the line where there is one: `pillarbox.toml:4`.
+    pub fn line(&self, source: &Source) -> String {
+        match self.place {
+            Some(place) => format!("{}:{}", source.name, source.line(place)),
+            None => source.name.clone(),
+        }
+    }
+
     /// The message with the line it points at, as an operator reads it; ends in a line feed.
     ///
     /// ```text
@@ -111,7 +126,8 @@ impl Problem {
     ///    | ^^^^^^ did you mean `address`?
     /// ```
     pub fn render(&self, source: &Source) -> String {
-        let heading = format!("error: {}\n", self.message.chars().map(visible).collect::<String>());
+        let kind = if self.warning { "warning" } else { "error" };
+        let heading = format!("{kind}: {}\n", self.message.chars().map(visible).collect::<String>());
         let help = self.help.as_deref().map(|help| {
             help.split('\n').map(|line| line.chars().map(visible).collect()).collect::<Vec<String>>().join("\n")
         });

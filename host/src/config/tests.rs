@@ -33,22 +33,33 @@ fn parse(text: &str) -> Result<Config, Problems> {
 /// Beside each wrong configuration lies what the operator reads. `BLESS=1` writes what is read now.
 #[test]
 fn golden() {
+    assert!(toml_files("tests/configurations/bad").len() > 35, "the bad configurations are there");
+    assert_golden("tests/configurations/bad", |path| match Config::parse(source(path)) {
+        Ok(_) => panic!("{} is accepted", path.display()),
+        Err(problems) => format!("{problems}\n"),
+    });
+}
+
+/// So it does beside those that are served and hardly meant.
+#[test]
+fn golden_warnings() {
+    assert_golden("tests/configurations/warned", |path| {
+        let config = Config::parse(source(path)).unwrap_or_else(|problems| panic!("{problems}"));
+        config.warnings().iter().map(|warning| format!("{}\n", warning.render(&config.source))).collect()
+    });
+}
+
+fn assert_golden(directory: &str, read: impl Fn(&Path) -> String) {
     let bless = std::env::var_os("BLESS").is_some();
     let mut wrong = Vec::new();
-    let files = toml_files("tests/configurations/bad");
-    assert!(files.len() > 35, "the bad configurations are there");
-    for path in files {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let read = match Config::parse(source(&path)) {
-            Ok(_) => panic!("{name} is accepted"),
-            Err(problems) => format!("{problems}\n"),
-        };
+    for path in toml_files(directory) {
+        let read = read(&path);
         let golden = path.with_extension("err");
         if bless {
             std::fs::write(&golden, &read).unwrap();
         }
-        if std::fs::read_to_string(&golden).unwrap_or_default() != read {
-            wrong.push(format!("--- {name}\n{read}"));
+        if read.is_empty() || std::fs::read_to_string(&golden).unwrap_or_default() != read {
+            wrong.push(format!("--- {}\n{read}", path.display()));
         }
     }
     assert!(wrong.is_empty(), "these read otherwise than their .err (BLESS=1 rewrites it):\n{}", wrong.join("\n"));
@@ -60,6 +71,10 @@ fn good_and_shipped_configurations_are_accepted() {
         if let Err(problems) = Config::parse(source(&path)) {
             panic!("{problems}");
         }
+    }
+    for path in toml_files("config") {
+        let warnings = Config::parse(source(&path)).unwrap().warnings();
+        assert!(warnings.is_empty(), "{}: {warnings:?}", path.display());
     }
 }
 

@@ -70,7 +70,7 @@ impl Compiler {
             extension = name,
             digest = digest.to_string().get(..16).unwrap_or_default(),
             cached,
-            seconds = started.elapsed().as_secs_f64(),
+            seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
             "compiled"
         );
         self.known().insert(digest, compiled.clone());

@@ -13,6 +13,7 @@ mod store;
 mod story;
 mod tables;
 mod users;
+mod warnings;
 
 pub use prepare::{Prepared, Refused, control_socket, prepare, read};
 
@@ -42,6 +43,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use warnings::log_warnings;
 
 /// How long messages under way may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(60);
@@ -237,14 +239,7 @@ impl Server {
         self.generations.send_replace(Arc::new(Generation { number, posts }));
         drop(doors);
         log_granted(&loaded.rows, number);
-        let now = SystemTime::now();
-        for validity in tls.values().flat_map(tls::Acceptor::validity) {
-            let (standing, chain) = (validity.standing(now), validity.chain.to_string_lossy());
-            if standing != tls::Standing::Good {
-                let until = observe::timestamp(validity.not_after);
-                tracing::warn!(chain = &*chain, standing = standing.name(), until = &*until, "certificate");
-            }
-        }
+        log_warnings(&prepared);
         if let Some(logging) = &self.logging {
             logging.change(level(config), format(config));
         }
@@ -276,16 +271,19 @@ impl Server {
             return Err(Refused::Restart("kv"));
         }
         take_over(&old.tls, &prepared.tls)?;
-        let changes = changes(old, &prepared);
+        let mut changes = changes(old, &prepared);
+        if changes.is_empty() {
+            changes.push("nothing changed".to_owned());
+        }
+        let warnings = prepared.warnings(SystemTime::now());
+        let source = &prepared.config.source;
+        changes.extend(warnings.iter().map(|it| format!("warning: {}: {}", it.line(source), it.message())));
         let number = self.publish(Arc::new(prepared)).await?;
         let mut serving = self.serving();
         serving.previous = Some(before);
         serving.rolled_back_from = None;
         drop(serving);
-        Ok(format!(
-            "generation {number} is served\n{}",
-            if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("\n") }
-        ))
+        Ok(format!("generation {number} is served\n{}", changes.join("\n")))
     }
 
     /// Follows the files that may change without a reload, until the server ends.

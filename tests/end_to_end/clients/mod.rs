@@ -54,7 +54,12 @@ fn letter() -> Vec<u8> {
 
 /// The message as it lies in a Maildir.
 fn letter_delivered() -> Vec<u8> {
-    letter().into_iter().filter(|octet| *octet != b'\r').collect()
+    delivered_form(&letter())
+}
+
+/// A message whose lines end in CR LF as it lies in a Maildir.
+fn delivered_form(letter: &[u8]) -> Vec<u8> {
+    letter.iter().copied().filter(|octet| *octet != b'\r').collect()
 }
 
 /// Where the clients lie that are no programs on the path, or none when clients are not to be tried.
@@ -150,6 +155,9 @@ fn delivered(server: &Server, local: &str) -> String {
 #[track_caller]
 fn arrived(server: &Server, local: &str) -> (Vec<u8>, Vec<u8>) {
     server.log().event("delivered", &[("recipient", &format!("{local}@example.test"))]);
+    // So a Maildir has what is not ASCII in its name.
+    let escaped = |octet: u8| if octet.is_ascii() { char::from(octet).to_string() } else { format!("%{octet:02x}") };
+    let local: String = local.bytes().map(escaped).collect();
     let maildir = server.maildir(&format!("mail/example.test/{local}"));
     (maildir.only(), maildir.content())
 }

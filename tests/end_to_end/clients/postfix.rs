@@ -33,11 +33,16 @@ fn smtp_source() {
 
 #[test]
 fn postfix_sends_by_its_queue() {
-    for (way, security) in [(Way::Clear, "none"), (Way::StartTls, "encrypt")] {
+    for (way, parameters) in [
+        (Way::Clear, "smtp_tls_security_level = none\n"),
+        (Way::StartTls, "smtp_tls_security_level = encrypt\n"),
+        (Way::Implicit, "smtp_tls_security_level = encrypt\nsmtp_tls_wrappermode = yes\n"),
+    ] {
         let server = start_with("", "");
-        let Some(postfix) = Postfix::start(&server, &format!("smtp_tls_security_level = {security}\n"), "") else {
-            return;
-        };
+        // What stands last holds.
+        let address = way.address(&server);
+        let relay = format!("relayhost = [{}]:{}\n", address.ip(), address.port());
+        let Some(postfix) = Postfix::start(&server, &format!("{parameters}{relay}"), "") else { return };
         postfix.submit(&server, way.name());
         let (whole, content) = arrived(&server, way.name());
         // Postfix puts its own Received field before the message and changes nothing else.
@@ -54,22 +59,28 @@ fn postfix_sends_by_its_queue() {
 /// What came to Postfix from elsewhere it forwards with XFORWARD, when the server takes it.
 #[test]
 fn postfix_says_for_whom_it_forwards() {
-    let Some(server) = start_with_xforward() else { return };
-    let address = free_address();
-    let parameters =
-        "smtpd_peername_lookup = no\nmynetworks = 127.0.0.0/8\nsmtpd_relay_restrictions = permit_mynetworks, reject\n";
-    let Some(_postfix) = Postfix::start(&server, parameters, &format!("{address} inet n - n - - smtpd\n")) else {
-        return;
-    };
-    until("Postfix to listen", || TcpStream::connect(address).is_ok());
-    let mut swaks = sending::swaks(&server, address, Way::Clear, None, "b@example.test").expect("clients are tried");
-    succeeds(swaks.args(["--helo", "origin.client.test", "--local-interface", "127.0.0.7"]));
-    let (_, content) = arrived(&server, "b");
-    assert!(content.ends_with(&letter_delivered()));
-    server.log().wait_for("what XFORWARD said", |event| {
-        let says = |what: &str| event.message.contains(what) || event.fields.values().any(|value| value.contains(what));
-        says("xforward") && says("origin.client.test") && says("127.0.0.7")
-    });
+    for security in ["none", "encrypt"] {
+        let Some(server) = start_with_xforward() else { return };
+        let address = free_address();
+        let parameters = format!(
+            "smtpd_peername_lookup = no\nmynetworks = 127.0.0.0/8\n\
+             smtpd_relay_restrictions = permit_mynetworks, reject\nsmtp_tls_security_level = {security}\n"
+        );
+        let Some(_postfix) = Postfix::start(&server, &parameters, &format!("{address} inet n - n - - smtpd\n")) else {
+            return;
+        };
+        until("Postfix to listen", || TcpStream::connect(address).is_ok());
+        let mut swaks =
+            sending::swaks(&server, address, Way::Clear, None, "b@example.test").expect("clients are tried");
+        succeeds(swaks.args(["--helo", "origin.client.test", "--local-interface", "127.0.0.7"]));
+        let (_, content) = arrived(&server, "b");
+        assert!(content.ends_with(&letter_delivered()));
+        server.log().wait_for("what XFORWARD said", |event| {
+            let says =
+                |what: &str| event.message.contains(what) || event.fields.values().any(|value| value.contains(what));
+            says("xforward") && says("origin.client.test") && says("127.0.0.7")
+        });
+    }
 }
 
 /// None when clients are not to be tried.

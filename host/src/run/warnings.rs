@@ -1,0 +1,50 @@
+//! What is served all the same and hardly meant: in the configuration, and of its certificates. `check` and `reload` show
+//! it, the log keeps it.
+
+use super::Prepared;
+use crate::config::Problem;
+use crate::{observe, tls};
+use std::time::SystemTime;
+
+impl Prepared {
+    /// All of it, in the order of the text.
+    pub fn warnings(&self, now: SystemTime) -> Vec<Problem> {
+        let mut warnings = self.config.warnings();
+        for (name, acceptor) in &self.tls {
+            let Some(listener) = self.config.listeners.get(name) else { continue };
+            for (written, validity) in listener.tls.certificates.iter().zip(acceptor.validity()) {
+                let (from, until) = (observe::timestamp(validity.not_before), observe::timestamp(validity.not_after));
+                let message = match validity.standing(now) {
+                    tls::Standing::Good => continue,
+                    tls::Standing::Early => format!("this certificate does not hold before {from}"),
+                    tls::Standing::Ageing => {
+                        format!("this certificate holds until {until}: less than a third of its life is left")
+                    }
+                    tls::Standing::Expired => {
+                        format!("this certificate has expired, {until}: no reload would change to it")
+                    }
+                };
+                warnings.push(Problem::at(written.place, message).as_warning());
+            }
+        }
+        warnings.sort_by_key(Problem::place);
+        warnings
+    }
+}
+
+/// Each when its generation is published.
+pub(super) fn log_warnings(prepared: &Prepared) {
+    let Prepared { config, tls, .. } = prepared;
+    for warning in config.warnings() {
+        let (at, warning) = (&*warning.line(&config.source), warning.message());
+        tracing::warn!(at, warning, "configuration");
+    }
+    let now = SystemTime::now();
+    for validity in tls.values().flat_map(tls::Acceptor::validity) {
+        let (standing, chain) = (validity.standing(now), validity.chain.to_string_lossy());
+        if standing != tls::Standing::Good {
+            let until = observe::timestamp(validity.not_after);
+            tracing::warn!(chain = &*chain, standing = standing.name(), until = &*until, "certificate");
+        }
+    }
+}

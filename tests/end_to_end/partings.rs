@@ -9,6 +9,9 @@ use std::io::Read;
 /// More than a session reads at a time.
 const FLOOD: usize = 1 << 20;
 
+/// More than the peer's own system holds for a connection that is gone.
+const MORE: usize = 5 << 20;
+
 fn start(mode: &str) -> Server {
     let site = Site::new(&configs::maildirs(&format!("{}\nlimits.errors = 3", configs::tls(mode))));
     Pair::new(&["mx.example.test"]).write(&site.path("tls"));
@@ -42,6 +45,7 @@ fn the_last_word_is_heard_whatever_the_peer_still_sends() {
                 client.reply();
             }
             client.expect_reply(last);
+            client.pour(MORE);
             client.expect_close();
         }
     }
@@ -55,6 +59,7 @@ fn octets_in_the_clear_behind_starttls_are_no_reset() {
     client.send("STARTTLS\r\nNOOP\r\n");
     client.pour(FLOOD);
     client.expect_reply("554 5.5.0 *");
+    client.pour(MORE);
     client.expect_close();
 }
 

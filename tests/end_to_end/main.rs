@@ -28,6 +28,7 @@ mod lmtp;
 mod logs;
 mod manners;
 mod names;
+mod partings;
 mod proxy;
 mod queue;
 mod reach;

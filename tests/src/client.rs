@@ -60,6 +60,14 @@ impl Client {
         let _ = self.0.send(octets.as_ref());
     }
 
+    /// Sends so many octets that mean nothing, and insists that they can be sent.
+    #[track_caller]
+    pub fn pour(&mut self, count: usize) {
+        if let Err(error) = self.0.pour(count) {
+            self.fail(&format!("cannot send {count} octets: {error}"));
+        }
+    }
+
     /// The next line.
     #[track_caller]
     pub fn line(&mut self) -> String {

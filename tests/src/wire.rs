@@ -79,6 +79,15 @@ impl Wire {
         self.stream.write(octets)
     }
 
+    /// Sends so many octets that mean nothing, which the record says in a word.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn pour(&mut self, count: usize) -> io::Result<()> {
+        let _ = writeln!(self.transcript, "C| {count} octets");
+        self.stream.write(&vec![b'x'; count])
+    }
+
     /// The next line, without its CRLF.
     ///
     /// # Errors

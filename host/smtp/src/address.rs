@@ -263,16 +263,24 @@ fn ascii(text: &str) -> Result<&str, AddressError> {
     if text.is_ascii() { Ok(text) } else { Err(AddressError::NonAscii) }
 }
 
-/// A name for HELO and EHLO: a domain or an address literal (RFC 5321 section 4.1.1.1). Only the form of a literal is looked
-/// at: refusing clients that write `[::1]` would help nobody, and what is in it proves nothing.
+/// A name for HELO and EHLO: a domain or an address literal (RFC 5321 section 4.1.1.1), or what clients say in place of
+/// one. It proves nothing, and no mail is to be refused for it (section 4.1.4): only what could not stand in a Received
+/// field is no name. So of a literal only the form is looked at, an IPv6 address needs no brackets, a name may end in a dot,
+/// as DNS writes it, and a label in a hyphen, as computers' names do that were cut to fifteen letters.
 pub(crate) fn is_hello_name(text: &str) -> bool {
+    if text.len() > DOMAIN {
+        return false;
+    }
     match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
-        Some(literal) => {
-            !literal.is_empty()
-                && text.len() <= DOMAIN
-                && literal.bytes().all(|octet| matches!(octet, 0x21..=0x5a | 0x5e..=0x7e))
+        Some(literal) => !literal.is_empty() && literal.bytes().all(|octet| matches!(octet, 0x21..=0x5a | 0x5e..=0x7e)),
+        None => {
+            let labels = text.strip_suffix('.').unwrap_or(text).split('.');
+            let is_label = |label: &str| {
+                let is_character = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
+                (1..=LABEL).contains(&label.len()) && !label.starts_with('-') && label.bytes().all(is_character)
+            };
+            labels.into_iter().all(is_label) || text.parse::<Ipv6Addr>().is_ok()
         }
-        None => matches!(text.parse(), Ok(Domain::Name(_))),
     }
 }
 

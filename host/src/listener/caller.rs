@@ -8,7 +8,7 @@ use crate::config::{self, TlsMode};
 use crate::observe::{Counters, chain};
 use crate::session::via::Via;
 use pillarbox_smtp::reply;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -92,6 +92,8 @@ impl Caller {
         if let Ok(mut stream) = self.stream.into_std() {
             let _ = stream.write(&wire);
             let _ = stream.shutdown(Shutdown::Write);
+            // A socket that is closed while octets wait in it resets the connection, and a reset overtakes the reply.
+            let _ = stream.read(&mut [0; 16 * 1024]);
         }
     }
 

@@ -238,6 +238,11 @@ async fn over_its_limit_a_listener_says_so_and_closes() {
     let _other = from([127, 0, 0, 3], address).await;
     let second = guests.recv().await.unwrap();
     is_busy(said(from([127, 0, 0, 4], address).await).await);
+    // Also who talks first hears it, and no reset instead.
+    let mut early = std::net::TcpStream::connect(address).unwrap();
+    io::Write::write_all(&mut early, b"EHLO early.example.org\r\n").unwrap();
+    early.set_nonblocking(true).unwrap();
+    is_busy(said(TcpStream::from_std(early).unwrap()).await);
 
     // A reload counts those who are in.
     doors.apply(&limited(3, 2)).await.unwrap();
@@ -248,7 +253,7 @@ async fn over_its_limit_a_listener_says_so_and_closes() {
     until(|| doors.sessions()["edge"] == 2).await;
     let _last = from([127, 0, 0, 2], address).await;
     let fourth = guests.recv().await.unwrap();
-    assert_eq!(counters.snapshot().connections_refused, 3);
+    assert_eq!(counters.snapshot().connections_refused, 4);
     drop((second, third, fourth));
 }
 

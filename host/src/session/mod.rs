@@ -114,8 +114,11 @@ pub async fn serve<S: Stream>(arrival: Arrival<S>, service: Arc<Service>) {
         let mut farewell = Vec::new();
         reply::reconfigured().reply().encode(&mut farewell);
         let _ = transport.write(&farewell, Duration::from_secs(2)).await;
-        return transport.close().await;
+        transport.close().await;
+        until_stopped(&mut stop, transport.linger()).await;
+        return;
     };
+    let mut stopped = stop.clone();
     let end = match session.implicit_tls() {
         Some(acceptor) => match until_stopped(&mut stop, Box::pin(transport.encrypt(&acceptor))).await {
             Some(Ok(tls)) => {
@@ -132,6 +135,11 @@ pub async fn serve<S: Stream>(arrival: Arrival<S>, service: Arc<Service>) {
     };
     transport.close().await;
     session.end(end).await;
+    // What is left is the socket: nothing else of the session waits for its peer. Whoever took nothing while the server
+    // ends has had its time.
+    if end != End::Broken || !*stopped.borrow() {
+        until_stopped(&mut stopped, transport.linger()).await;
+    }
 }
 
 /// Does what depends on the peer alone, and gives it up a moment after the server was told to end: a peer that takes

@@ -79,22 +79,24 @@ impl Acceptor {
     /// Makes the handshake on `stream`, within the listener's time for it, and in one of its places.
     ///
     /// # Errors
-    /// It failed, and the peer was sent the alert that says why; or the time was over. The stream is gone.
-    pub async fn accept<S>(&self, stream: S) -> Result<(TlsStream<S>, Facts), HandshakeError>
+    /// It failed, and the peer was sent the alert that says why: the stream comes back, to be ended. Or the time was over,
+    /// and the stream is gone.
+    pub async fn accept<S>(&self, stream: S) -> Result<(TlsStream<S>, Facts), (HandshakeError, Option<S>)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let (patience, started) = (self.0.tls.handshake_timeout, Instant::now());
         // The places are never closed.
         let Ok(Ok(_place)) = timeout(patience, self.0.places.acquire()).await else {
-            return Err(HandshakeError::Busy(patience));
+            return Err((HandshakeError::Busy(patience), None));
         };
         // A renewal meanwhile is for the next one.
         let served = self.0.served.load_full();
-        let handshake = TlsAcceptor::from(Arc::clone(&served.config)).accept(stream);
+        let handshake = TlsAcceptor::from(Arc::clone(&served.config)).accept(stream).into_fallible();
         let stream = match timeout(patience.saturating_sub(started.elapsed()), handshake).await {
-            Ok(done) => done?,
-            Err(_) => return Err(HandshakeError::TooSlow(patience)),
+            Ok(Ok(done)) => done,
+            Ok(Err((error, stream))) => return Err((error.into(), Some(stream))),
+            Err(_) => return Err((HandshakeError::TooSlow(patience), None)),
         };
         let facts = Facts::of(stream.get_ref().1, &served, self.0.clock.current_time());
         Ok((stream, facts))

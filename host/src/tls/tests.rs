@@ -177,7 +177,7 @@ async fn a_stalled_handshake_ends() {
     let (near, mut far) = duplex(1024);
     // The start of a ClientHello, and no more of it.
     far.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
-    let error = acceptor.accept(near).await.unwrap_err();
+    let error = acceptor.accept(near).await.unwrap_err().0;
     assert_eq!(error.to_string(), "the handshake took longer than 30s");
 }
 
@@ -188,7 +188,7 @@ async fn what_is_no_handshake_gets_an_alert_or_an_end() {
         let (near, mut far) = duplex(1024);
         far.write_all(octets).await.unwrap();
         far.shutdown().await.unwrap();
-        let error = acceptor.accept(near).await.unwrap_err();
+        let error = acceptor.accept(near).await.unwrap_err().0;
         assert!(matches!(error, HandshakeError::Failed(_)) && !error.to_string().is_empty());
         let mut reply = Vec::new();
         far.read_to_end(&mut reply).await.unwrap();

@@ -80,29 +80,30 @@ fn works_now(settings: &Settings, keyword: &str) -> bool {
 /// What works now, for this client, in this state of TLS and AUTH.
 fn announced(settings: &Settings) -> impl Iterator<Item = Cow<'static, str>> {
     let keywords = settings.keywords;
-    let word = |offered: bool, word: &'static str| offered.then_some(Cow::Borrowed(word));
     let starttls = matches!(settings.tls, Tls::Offered | Tls::Required);
+    // Before TLS that is wanted there is no transaction, no login, no VRFY and no HELP: what belongs to them is said after it.
+    let open = settings.tls != Tls::Required;
+    let said = |word: &'static str| Some(Cow::Borrowed(word));
     [
-        word(keywords.pipelining, "PIPELINING"),
-        keywords.size.then(|| size(&settings.limits)),
-        word(keywords.eight_bit_mime, "8BITMIME"),
-        word(keywords.enhanced_status_codes, "ENHANCEDSTATUSCODES"),
-        word(starttls, "STARTTLS"),
-        mechanisms(settings),
-        word(keywords.offers_smtputf8(), "SMTPUTF8"),
-        word(keywords.offers_require_tls(settings.tls), "REQUIRETLS"),
-        word(keywords.chunking, "CHUNKING"),
-        word(keywords.offers_binarymime(), "BINARYMIME"),
-        word(keywords.dsn, "DSN"),
-        if settings.tls == Tls::Required { None } else { keywords.deliver_by.map(deliver_by) },
-        word(keywords.mt_priority && settings.tls != Tls::Required, "MT-PRIORITY"),
-        if keywords.limits { limits(&settings.limits) } else { None },
-        // Before TLS that is wanted they are refused, as are their like; what the others stand for is said with MAIL.
-        word(keywords.vrfy && settings.tls != Tls::Required, "VRFY"),
-        word(keywords.help && settings.tls != Tls::Required, "HELP"),
+        (keywords.pipelining, said("PIPELINING")),
+        (open && keywords.size, Some(size(&settings.limits))),
+        (open && keywords.eight_bit_mime, said("8BITMIME")),
+        (keywords.enhanced_status_codes, said("ENHANCEDSTATUSCODES")),
+        (starttls, said("STARTTLS")),
+        (open, mechanisms(settings)),
+        (open && keywords.offers_smtputf8(), said("SMTPUTF8")),
+        (keywords.offers_require_tls(settings.tls), said("REQUIRETLS")),
+        (open && keywords.chunking, said("CHUNKING")),
+        (open && keywords.offers_binarymime(), said("BINARYMIME")),
+        (open && keywords.dsn, said("DSN")),
+        (open, keywords.deliver_by.map(deliver_by)),
+        (open && keywords.mt_priority, said("MT-PRIORITY")),
+        (open && keywords.limits, limits(&settings.limits)),
+        (open && keywords.vrfy, said("VRFY")),
+        (open && keywords.help, said("HELP")),
     ]
     .into_iter()
-    .flatten()
+    .filter_map(|(offered, line)| line.filter(|_| offered))
 }
 
 fn size(limits: &Limits) -> Cow<'static, str> {
@@ -123,21 +124,20 @@ fn deliver_by(least: u32) -> Cow<'static, str> {
 
 fn mechanisms(settings: &Settings) -> Option<Cow<'static, str>> {
     match &settings.auth {
-        Auth::Offered(mechanisms) if !mechanisms.is_empty() && settings.tls != Tls::Required => {
-            Some(format!("AUTH {}", mechanisms.join(" ")).into())
-        }
+        Auth::Offered(mechanisms) if !mechanisms.is_empty() => Some(format!("AUTH {}", mechanisms.join(" ")).into()),
         _ => None,
     }
 }
 
-/// RFC 9422 section 4.
+/// RFC 9422 section 4. A message has no more recipients than the session may have.
 fn limits(limits: &Limits) -> Option<Cow<'static, str>> {
     let mut line = "LIMITS".to_owned();
     if limits.messages != 0 {
         line.push_str(&format!(" MAILMAX={}", limits.messages));
     }
-    if limits.recipients != 0 {
-        line.push_str(&format!(" RCPTMAX={}", limits.recipients));
+    let recipients = u64::try_from(limits.recipients).unwrap_or(u64::MAX);
+    if let Some(least) = [recipients, limits.session_recipients].into_iter().filter(|limit| *limit != 0).min() {
+        line.push_str(&format!(" RCPTMAX={least}"));
     }
     (line != "LIMITS").then(|| line.into())
 }

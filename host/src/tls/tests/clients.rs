@@ -102,7 +102,7 @@ async fn meet(acceptor: &Acceptor, config: &Arc<ClientConfig>) -> Result<Facts, 
     let (near, far) = duplex(256 * 1024);
     let connector = TlsConnector::from(Arc::clone(config));
     let server = async {
-        let (mut stream, facts) = acceptor.accept(near).await?;
+        let (mut stream, facts) = acceptor.accept(near).await.map_err(|(error, _)| error)?;
         stream.write_all(b"220 ready\r\n").await.unwrap();
         stream.shutdown().await.unwrap();
         Ok(facts)

@@ -43,7 +43,7 @@ async fn old_versions_and_foreign_ciphers_get_an_alert() {
     ] {
         let (near, mut far) = duplex(4096);
         far.write_all(&octets).await.unwrap();
-        let error = acceptor.accept(near).await.unwrap_err();
+        let error = acceptor.accept(near).await.unwrap_err().0;
         assert!(matches!(error, HandshakeError::Failed(_)), "{what}");
         let mut reply = Vec::new();
         far.read_to_end(&mut reply).await.unwrap();
@@ -124,7 +124,7 @@ async fn goodbye_within_the_handshake_ends_it() {
         let (near, mut far) = duplex(64 * 1024);
         far.write_all(&octets).await.unwrap();
         far.shutdown().await.unwrap();
-        let error = acceptor.accept(near).await.unwrap_err();
+        let error = acceptor.accept(near).await.unwrap_err().0;
         assert!(matches!(error, HandshakeError::Failed(_)), "{what}");
     }
 }
@@ -167,7 +167,7 @@ async fn the_time_for_a_handshake_begins_with_the_wait_for_a_place() {
         async move {
             tokio::time::sleep(Duration::from_secs(delay)).await;
             let (near, _far) = duplex(1024);
-            (acceptor.accept(near).await.unwrap_err(), began.elapsed().as_secs())
+            (acceptor.accept(near).await.unwrap_err().0, began.elapsed().as_secs())
         }
     };
     let (first, second, third) = tokio::join!(stalled(0), stalled(0), stalled(10));
@@ -193,7 +193,7 @@ async fn who_finds_no_place_is_told_so() {
     let mut tls = written(directory.path(), &[(&mx.chain, &mx.key)]);
     tls.handshakes = 0;
     let (near, _far) = duplex(1024);
-    let error = Acceptor::load(&tls).unwrap().accept(near).await.unwrap_err();
+    let error = Acceptor::load(&tls).unwrap().accept(near).await.unwrap_err().0;
     assert_eq!(error.to_string(), "no place for a handshake came free within 30s");
 }
 

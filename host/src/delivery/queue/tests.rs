@@ -411,7 +411,37 @@ async fn many_that_hang_keep_nobody_from_a_first_attempt() {
     bed.pass(6).await;
     assert_eq!(bed.delivered(), 1);
     let most = bed.world.most.load(Ordering::SeqCst);
-    assert!(most <= 64 + 256, "{most}");
+    assert!(most <= 64 + 512, "{most}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_that_answered_and_hang_at_once_keep_nobody_waiting() {
+    for (slots, destinations, messages) in [(64, 150, 3), (4, 16, 3), (64, 250, 10)] {
+        let bed = Bed::with(Delivery { concurrency: Concurrency(slots), ..Delivery::default() }).start();
+        let hanging: Vec<_> = (0..destinations).map(|at| format!("h{at}")).chain(["local".to_owned()]).collect();
+        for name in hanging.iter().map(String::as_str).chain(["live"]) {
+            // Twice, so that it is known as one that answers.
+            bed.commit(&format!("p.{name}"), &[&format!("bob@{name}")]).await;
+            bed.commit(&format!("q.{name}"), &[&format!("bob@{name}")]).await;
+        }
+        bed.pass(5).await;
+        let before = bed.delivered();
+        assert_eq!(before, 2 * (hanging.len() + 1));
+        for name in &hanging {
+            bed.world.mood(name, Mood::Hangs);
+            for at in 0..messages {
+                bed.commit(&format!("h.{name}.{at}"), &[&format!("bob@{name}")]).await;
+            }
+        }
+        for name in ["live", "unknown"] {
+            bed.commit(&format!("l.{name}"), &[&format!("bob@{name}")]).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(bed.delivered(), before + 2, "{slots} {destinations}");
+        bed.pass(10).await;
+        let most = bed.world.most.load(Ordering::SeqCst);
+        assert!(most <= slots as usize + 512, "{slots} {destinations}: {most}");
+    }
 }
 
 #[test]

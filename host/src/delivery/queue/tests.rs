@@ -638,8 +638,13 @@ async fn the_queue_can_be_looked_at() {
     assert_eq!((all.messages[0].attempts, all.messages[0].recipients[0].1.as_str()), (1, "x"));
     let first = bed.queue.page(&Selection::default(), None, 2).await.unwrap();
     assert_eq!((ids(&first), first.more.as_deref()), (["s.1", "s.2"].map(String::from).to_vec(), Some("s.2")));
+    // The pages of one list are of the moment it began at: the directory is not read for each.
+    bed.commit("s.21", &["bob@x"]).await;
     let rest = bed.queue.page(&Selection::default(), Some("s.2"), 10).await.unwrap();
     assert_eq!(ids(&rest), ["s.3", "s.4"]);
+    let rest = bed.queue.page(&Selection::default(), Some("s.2"), 10).await.unwrap();
+    assert_eq!(ids(&rest), ["s.21", "s.3", "s.4"], "its last page ends it");
+    bed.queue.act(&id("s.21"), Action::Delete).await.unwrap();
     let text = |text: &str| Some(text.to_owned());
     for (selection, expected) in [
         (Selection { sender: text("A@Example.test"), ..Selection::default() }, &["s.1", "s.2", "s.3"][..]),
@@ -739,6 +744,11 @@ async fn what_cannot_be_recorded_is_not_done_again() {
     bed.commit("s.2", &["a@x"]).await;
     bed.pass(2 * HOUR).await;
     assert_eq!((bed.delivered(), bed.world.at("breaks"), bed.world.at("x")), (1, 1, 0), "delivery pauses");
+    for action in [Action::Hold, Action::Retry, Action::Delete] {
+        let name = id("s.1");
+        let order = tokio::time::timeout(Duration::from_secs(10), bed.queue.act(&name, action)).await;
+        assert!(matches!(order, Ok(Err(OrderError::Busy))), "the operator is told: {order:?}");
+    }
     fs::remove_dir(bed.at.path().join("state/spool/queue/s.1.log")).unwrap();
     bed.pass(30).await;
     assert_eq!((bed.world.at("breaks"), bed.world.at("x")), (1, 1), "and goes on by itself");

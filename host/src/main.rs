@@ -40,6 +40,7 @@ fn serve(choice: ConfigChoice) -> ExitCode {
         Ok(logging) => logging,
         Err(error) => return complain(&error, ExitCode::Failure),
     };
+    run::descriptors::raise();
     with_runtime(async {
         match run::serve(choice, Some(logging)).await {
             Ok(()) => ExitCode::Success,

@@ -244,6 +244,19 @@ fn start_with_files(count: u32) -> Server {
     Server::spawn(&site, &mut command)
 }
 
+/// What a process gets that does not ask is for programs of another time: 1000 clients alone are more.
+#[test]
+fn it_takes_as_many_descriptors_as_it_is_allowed() {
+    let site = Site::new(&configs::discard(""));
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 64 && ulimit -Hn 700 && exec \"$0\" \"$@\""]);
+    command.arg(binary()).arg("serve").arg("--config").arg(site.config()).stdin(Stdio::null());
+    let server = Server::spawn(&site, &mut command);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("its limits");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("one of files");
+    assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["700", "700"], "{files}");
+}
+
 #[test]
 fn without_descriptors_it_waits_for_some() {
     let server = start_with_files(64);

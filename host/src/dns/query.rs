@@ -6,7 +6,7 @@ use super::{Resolver, SILENCE, named};
 use hickory_resolver::net::{DnsError as Answer, NetError, NoRecords};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,8 +34,16 @@ pub struct Unanswered(&'static str);
 pub struct Exchange {
     /// The lowest is tried first.
     pub preference: u16,
-    /// A host name in lower case without a final dot; `.` where the domain takes no mail (RFC 7505).
+    /// A host name in lower case without a final dot; `.` where the domain takes no mail (RFC 7505). Where the record holds
+    /// none (RFC 5321 section 5.1 wants one), the address it holds instead, or nothing.
     pub host: String,
+}
+
+impl Exchange {
+    /// Whether it says what it is to say.
+    pub fn is_usable(&self) -> bool {
+        self.host == "." || self.host.parse::<Queried>().is_ok()
+    }
 }
 
 /// What is asked.
@@ -110,7 +118,7 @@ impl Resolver {
         }
     }
 
-    /// The mail exchangers of a domain, by preference. Those whose host is no host name are left out.
+    /// The mail exchangers of a domain, by preference; those that cannot be used among them.
     ///
     /// # Errors
     /// No answer.
@@ -221,7 +229,7 @@ fn kept(data: &RData, kind: RecordType) -> Option<Record> {
         (RData::MX(exchange), RecordType::MX) => {
             let host = match exchange.exchange.is_root() {
                 true => ".".to_owned(),
-                false => named(&exchange.exchange)?,
+                false => named(&exchange.exchange).or_else(|| address(&exchange.exchange)).unwrap_or_default(),
             };
             Some(Record::Exchange(Exchange { preference: exchange.preference, host }))
         }
@@ -231,4 +239,9 @@ fn kept(data: &RData, kind: RecordType) -> Option<Record> {
         (RData::PTR(pointer), RecordType::PTR) => named(&pointer.0).map(Record::Pointer),
         _ => None,
     }
+}
+
+/// The address that stands where a name should.
+fn address(name: &Name) -> Option<String> {
+    name.to_ascii().trim_end_matches('.').parse::<Ipv4Addr>().ok().map(|address| address.to_string())
 }

@@ -452,7 +452,7 @@ async fn extensions_are_told_what_there_is() {
     }
     let exchange = |preference, host: &str| Exchange { preference, host: host.to_owned() };
     for (name, expected) in [
-        ("a.example", Ok(vec![exchange(10, "one.example"), exchange(20, "two.example")])),
+        ("a.example", Ok(vec![exchange(5, ""), exchange(10, "one.example"), exchange(20, "two.example")])),
         ("null.example", Ok(vec![exchange(0, ".")])),
         ("gone.example", Ok(vec![])),
         ("broken.example", Err(())),

@@ -15,7 +15,7 @@ use super::servers::{At, Server};
 use super::wire::{Lost, Stream, Wire};
 use super::{Inner, login, passing};
 use crate::config::{HopProtocol, HopTlsMode, PassOn};
-use crate::spool::Envelope;
+use crate::spool::{Envelope, Reach};
 use crate::tls::Proof;
 
 /// A connection that a message can be sent over.
@@ -84,7 +84,7 @@ impl Connection {
                 let proof = proof(demand.mode);
                 let stream = handshake(relay, server, proof, stream).await.map_err(|reason| {
                     // There is no clear way to a server that begins with TLS.
-                    Failed::Fault(unsafe_fault(server, &reason))
+                    Failed::Fault(demand.unmet(unsafe_fault(server, &reason)))
                 })?;
                 security = secured(proof);
                 stream
@@ -158,15 +158,16 @@ impl Connection {
             self.farewell();
             let mut fault = Fault::turned_away(&name, Phase::StartTls, &reply);
             fault.failure.status = "4.7.4".to_owned();
-            return Err(fault.into());
+            return Err(demand.unmet(fault).into());
         }
         let Some(stream) = self.wire.into_stream() else {
-            return Err(Fault::passing("4.7.5", format!("{name} spoke on between STARTTLS and TLS")).into());
+            let text = format!("{name} spoke on between STARTTLS and TLS");
+            return Err(demand.unmet(Fault::passing("4.7.5", text)).into());
         };
         let proof = proof(demand.mode);
         let stream = handshake(relay, &self.server, proof, stream).await.map_err(|reason| match optional {
             true => Failed::Handshake(reason),
-            false => Failed::Fault(unsafe_fault(&self.server, &reason)),
+            false => Failed::Fault(demand.unmet(unsafe_fault(&self.server, &reason))),
         })?;
         // RFC 3207 section 4.2: what was said before is forgotten.
         self.wire = Wire::new(stream);
@@ -297,6 +298,16 @@ impl Connection {
             let _ = self.wire.reply(FAREWELL).await;
         }
         self.wire.close().await;
+    }
+}
+
+impl Demand {
+    /// What went wrong with TLS. Where the message asks for it, that is for this message: others go there without.
+    fn unmet(self, mut fault: Fault) -> Fault {
+        if self.by_message {
+            fault.failure.reach = Reach::Message;
+        }
+        fault
     }
 }
 

@@ -156,6 +156,9 @@ impl<'a> Servers<'a> {
             return Ok(addresses.map(|address| server(name, address, port)).into());
         }
         let Ok(queried) = name.parse::<Queried>() else {
+            // RFC 5321 section 5.1: an exchanger is a name, and where none can be used that is an error; the domain's own
+            // address, a web server for example, is not asked instead.
+            let name = if name.is_empty() { "an exchanger" } else { name };
             return Err(Fault::lasting("5.1.2", format!("{name} is no host name")));
         };
         match self.names.addresses(&queried).await {

@@ -3,6 +3,7 @@
 //! It names every room, and no room names it. What is decided here is only the order of things: check everything, bind,
 //! then publish; stop taking, finish what is under way, then go.
 
+pub mod descriptors;
 mod prepare;
 mod quarantine;
 mod queue;

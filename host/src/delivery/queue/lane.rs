@@ -81,9 +81,11 @@ impl Lane {
         !self.local && (!self.proven || self.failures > 0)
     }
 
-    /// Whether one more may be attempted, of `total` at a time in all. No destination has more than half of them.
-    pub(super) fn open(&self, now: Tick, total: u32) -> bool {
+    /// Whether one more may be attempted, of `total` at a time in all. No destination has more than half of them, nor, where
+    /// it is `crowded` with attempts that linger, more than a few of those.
+    pub(super) fn open(&self, now: Tick, total: u32, crowded: bool) -> bool {
         let allowed = match (self.local, self.failures) {
+            (_, 0) if crowded && self.lingering >= WINDOW_FIRST => 0,
             (true, 0) => self.concurrency,
             // Whether it answers is seen by one that lingers as well as by two.
             (false, 0) if !self.proven && self.lingering > 0 => 0,

@@ -60,6 +60,8 @@ pub(super) struct Queue {
     /// Attempts whose end cannot be recorded. While there are any, none is begun.
     stuck: AtomicU32,
     complaint: Mutex<Option<Instant>>,
+    /// What a list of the queue goes on with.
+    listed: Mutex<Option<orders::Listed>>,
     /// Messages that are looked at because time passed.
     looks: AtomicU32,
     stop: watch::Sender<bool>,
@@ -82,6 +84,7 @@ impl Queue {
             locks: (0..LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             stuck: AtomicU32::new(0),
             complaint: Mutex::new(None),
+            listed: Mutex::new(None),
             looks: AtomicU32::new(0),
             stop: watch::Sender::new(false),
         }

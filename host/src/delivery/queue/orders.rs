@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
 
 use super::index::{Taken, Token};
 use super::schedule::{self, Times};
@@ -11,7 +14,7 @@ use super::{Queue, scan};
 use crate::delivery::order::{Action, Counts, DestinationCounts, OrderError, Page, Selection, Waiting};
 use crate::delivery::terms::Terms;
 use crate::observe::chain;
-use crate::spool::{Envelope, Failure, LoadError, MessageId, Record, Stored};
+use crate::spool::{Envelope, Failure, LoadError, MessageId, Record, Spool, Stored};
 
 impl Queue {
     pub(in crate::delivery) async fn page(
@@ -20,23 +23,7 @@ impl Queue {
         after: Option<&str>,
         most: usize,
     ) -> Result<Page, OrderError> {
-        let (spool, after) = (self.spool.clone(), after.map(str::to_owned));
-        let names = tokio::task::spawn_blocking(move || {
-            // Of the smallest names behind it only so many are kept while the directory is read through.
-            let mut names = BTreeSet::new();
-            let mut more = false;
-            for id in spool.queued()? {
-                if after.as_deref().is_none_or(|after| id.as_str() > after) {
-                    names.insert(id);
-                }
-                if names.len() > most.max(1) {
-                    names.pop_last();
-                    more = true;
-                }
-            }
-            Ok::<_, io::Error>((names, more))
-        });
-        let (names, more) = names.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+        let (names, more) = self.names(after, most.max(1)).await?;
         let more = names.last().filter(|_| more).map(|id| id.as_str().to_owned());
         let mut page = Page { more, ..Page::default() };
         for id in names {
@@ -53,6 +40,26 @@ impl Queue {
             }
         }
         Ok(page)
+    }
+
+    /// So many names behind this one, in order, and whether there are more. A list is read from the directory as it begins,
+    /// and not for each of its pages.
+    async fn names(&self, after: Option<&str>, most: usize) -> io::Result<(Vec<MessageId>, bool)> {
+        let known = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = known.filter(|known| after.is_some_and(|after| known.goes_on(after)));
+        let listed = match known {
+            Some(listed) => listed,
+            None => {
+                let (spool, behind) = (self.spool.clone(), after.map(str::to_owned));
+                let read = tokio::task::spawn_blocking(move || Listed::read(&spool, behind));
+                read.await.unwrap_or_else(|error| Err(io::Error::other(error)))?
+            }
+        };
+        let rest = listed.behind(after);
+        let names = rest.get(..most).unwrap_or(rest).to_vec();
+        let more = names.len() < rest.len() || listed.more;
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some(listed).filter(|_| more);
+        Ok((names, more))
     }
 
     pub(in crate::delivery) async fn show(&self, id: &MessageId) -> Result<Waiting, OrderError> {
@@ -82,7 +89,9 @@ impl Queue {
             return Err(OrderError::Stopped);
         }
         let token = self.known(id).await?;
-        let _one_at_a_time = self.lock(token).await;
+        // An attempt whose end cannot be recorded keeps it until it can be: the operator, who may be about to mend the disk, is
+        // told so.
+        let _one_at_a_time = timeout(PATIENCE, self.lock(token)).await.map_err(|_| OrderError::Busy)?;
         match action {
             Action::Retry => self.retry(token)?,
             Action::Hold | Action::Release => self.hold(token, id, action == Action::Hold).await?,
@@ -206,6 +215,47 @@ impl Queue {
     }
 }
 
+/// The names of the queue as a list found them.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    at: Instant,
+    /// It begins behind this name.
+    behind: Option<String>,
+    names: Arc<[MessageId]>,
+    /// Whether there are more behind its last.
+    more: bool,
+}
+
+impl Listed {
+    /// The first names behind this one. Blocking.
+    fn read(spool: &Spool, behind: Option<String>) -> io::Result<Listed> {
+        // Of the smallest names only so many are kept while the directory is read through.
+        let (mut names, mut more) = (BTreeSet::new(), false);
+        for id in spool.queued()? {
+            if behind.as_deref().is_none_or(|behind| id.as_str() > behind) {
+                names.insert(id);
+            }
+            if names.len() > LISTED_MAX {
+                names.pop_last();
+                more = true;
+            }
+        }
+        Ok(Listed { at: Instant::now(), behind, names: names.into_iter().collect(), more })
+    }
+
+    /// Whether what is behind this name is known, and as good as new.
+    fn goes_on(&self, after: &str) -> bool {
+        self.at.elapsed() < LISTED_FOR
+            && self.behind.as_deref().is_none_or(|behind| behind <= after)
+            && !self.behind(Some(after)).is_empty()
+    }
+
+    fn behind(&self, after: Option<&str>) -> &[MessageId] {
+        let from = self.names.partition_point(|id| after.is_some_and(|after| id.as_str() <= after));
+        self.names.get(from..).unwrap_or_default()
+    }
+}
+
 /// Whether an address is the wanted one, or of the wanted `@DOMAIN`; `<>` wants the null sender.
 fn is_address(wanted: &str, address: &str) -> bool {
     let domain = || address.rsplit_once('@').map_or("", |(_, domain)| domain);
@@ -238,3 +288,12 @@ impl Action {
 }
 
 const DESTINATIONS_MAX: usize = 100;
+
+/// How long an order waits for what is being recorded of its message.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Names that are held for the next pages of a list: some ten MiB.
+const LISTED_MAX: usize = 100_000;
+
+/// How long the pages of one list come from one reading.
+const LISTED_FOR: Duration = Duration::from_secs(60);

@@ -56,7 +56,10 @@ impl Host for State {
             Err(error) => Err(error),
         };
         let exchange = |found: crate::dns::Exchange| Exchange { preference: found.preference, host: found.host };
-        let found = found.map(|exchanges| exchanges.into_iter().map(exchange).collect::<Vec<_>>());
+        let usable = |exchanges: Vec<crate::dns::Exchange>| {
+            exchanges.into_iter().filter(crate::dns::Exchange::is_usable).map(exchange).collect::<Vec<_>>()
+        };
+        let found = found.map(usable);
         self.answer(found.iter().flatten().map(|exchange| exchange.host.len() + 2).sum(), found)
     }
 

@@ -116,13 +116,19 @@ async fn exchangers_come_by_preference() {
          loop.test MX 10 localhost
          alias.test CNAME two.test
          around.test CNAME around.test
+         literal.test MX 10 192.0.2.9
+         literal.test A 192.0.2.4
+         wild.test MX 10 *.test
+         wild.test A 192.0.2.4
+         partly.test MX 10 192.0.2.9
+         partly.test MX 20 b.test
          xn--bcher-kva.test MX 10 b.test
          {many}"
     ))
     .await;
     let mut target = RelayTarget::new(HopProtocol::Smtp, Hop::Tcp { host: HopHost::RecipientDomain, port: 25 });
     target.mx = true;
-    let cases: [(&str, &[&str]); 15] = [
+    let cases: [(&str, &[&str]); 18] = [
         ("two.test", &["a.test 192.0.2.1", "a.test 192.0.2.2", "b.test 192.0.2.3"]),
         ("TWO.test", &["a.test 192.0.2.1", "a.test 192.0.2.2", "b.test 192.0.2.3"]),
         ("plain.test", &["plain.test 192.0.2.4"]),
@@ -138,6 +144,9 @@ async fn exchangers_come_by_preference() {
         ("backup.test", &["a.test 192.0.2.1", "a.test 192.0.2.2"]),
         ("loop.test", &["failed 5.4.6 message"]),
         ("bücher.test", &["b.test 192.0.2.3"]),
+        ("literal.test", &["failed 5.1.2 message"]),
+        ("wild.test", &["failed 5.1.2 message"]),
+        ("partly.test", &["failed 5.1.2 message", "b.test 192.0.2.3"]),
     ];
     for (domain, expected) in cases {
         assert_eq!(found(&zone, &target, domain).await, expected, "{domain}");

@@ -132,7 +132,13 @@ async fn a_message_that_requires_tls_goes_only_where_it_goes_on() {
         ("mx.example.test", format!("{OFFER}{offered}{taken}"), "delivered 250 taken"),
         ("mx.example.test", format!("{OFFER}{SECURED}END"), "failed 5.7.30 message"),
         ("mx.example.test", "S: 220 mx\nC: EHLO *\nS: 250 mx\nEND".to_owned(), "failed 5.7.30 message"),
-        ("elsewhere.test", format!("{OFFER}{offered}{taken}"), "deferred 4.7.5 destination"),
+        // Mail that does not ask for it goes there as before: the destination is not at fault.
+        ("elsewhere.test", format!("{OFFER}{offered}{taken}"), "deferred 4.7.5 message"),
+        (
+            "mx.example.test",
+            "S: 220 mx\nC: EHLO *\nS: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\nS: 454 4.7.0 not now\nEND".to_owned(),
+            "deferred 4.7.4 message",
+        ),
     ];
     for (name, script, expected) in cases {
         let sink = Sink::start_tls(&[&script], good.server(name, 2120)).await;

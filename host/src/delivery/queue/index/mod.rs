@@ -47,8 +47,11 @@ pub(super) struct Index {
     trial_next: bool,
     last_token: Token,
     last_lane: LaneId,
-    pub(super) active: u32,
+    /// Attempts under way.
+    active: u32,
+    /// Of these, those at destinations in doubt that do not linger.
     doubtful: u32,
+    /// Those that linger.
     lingering: u32,
     pub(super) held: u64,
 }
@@ -112,7 +115,7 @@ impl Index {
     /// ready.
     pub(super) fn pick(&mut self, now: Tick, total: u32) -> Option<Start> {
         self.advance(now);
-        if self.active >= total {
+        if self.taken() >= total {
             return None;
         }
         self.trial_next = !self.trial_next;
@@ -121,14 +124,15 @@ impl Index {
     }
 
     fn pick_from(&mut self, trials: bool, now: Tick, total: u32) -> Option<Start> {
-        if trials && self.doubtful >= (total / 2).max(1) {
+        if trials && self.taken_in_doubt() >= (total / 2).max(1) {
             return None;
         }
+        let crowded = self.is_crowded();
         loop {
             let id = if trials { self.trials.pop_front()? } else { self.round.pop_front()? };
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             lane.queued = false;
-            if !lane.open(now, total) {
+            if !lane.open(now, total, crowded) {
                 // It comes back when an attempt of it ends, its rest does, or something is due.
                 continue;
             }
@@ -356,12 +360,9 @@ impl Index {
     }
 
     fn free(&mut self, id: LaneId, share: Share) {
-        if share == Share::Lingering {
-            self.lingering = self.lingering.saturating_sub(1);
-        } else {
-            self.active = self.active.saturating_sub(1);
-            self.doubtful = self.doubtful.saturating_sub(u32::from(share == Share::Doubtful));
-        }
+        self.active = self.active.saturating_sub(1);
+        self.doubtful = self.doubtful.saturating_sub(u32::from(share == Share::Doubtful));
+        self.lingering = self.lingering.saturating_sub(u32::from(share == Share::Lingering));
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.active = lane.active.saturating_sub(1);
             lane.lingering = lane.lingering.saturating_sub(u32::from(share == Share::Lingering));

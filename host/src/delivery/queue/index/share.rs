@@ -10,7 +10,8 @@ pub(super) enum Share {
     Sure,
     /// Those at destinations of which nobody knows, as they began.
     Doubtful,
-    /// Of the doubtful those that take long: they wait for a peer that may be dead, and take nobody's place.
+    /// Of either those that take long: they wait for a peer or a disk, and as long as they are not too many they take
+    /// nobody's place.
     Lingering,
 }
 
@@ -21,22 +22,35 @@ impl Share {
 }
 
 impl Index {
-    /// An attempt takes long. Where its destination is in doubt, it leaves its place to others: so the first attempts at
-    /// any number of hosts that hang do not keep one that answers from its own first attempt.
+    /// An attempt takes long. It leaves its place to others: so any number of hosts that hang, and disks that do, whether
+    /// they answered before or not, keep none that answers from being tried.
     pub(in super::super) fn linger(&mut self, start: &Start) {
-        let room = self.lingering < LINGERING_MAX;
         let Some((_, leg)) = self.leg(start.token, start.lane) else { return };
-        if room && leg.state == State::Active(Share::Doubtful) {
-            leg.state = State::Active(Share::Lingering);
-            self.active = self.active.saturating_sub(1);
-            self.doubtful = self.doubtful.saturating_sub(1);
-            self.lingering += 1;
-            if let Some(lane) = self.lanes.get_mut(&start.lane) {
-                lane.lingering += 1;
-            }
+        let State::Active(share @ (Share::Sure | Share::Doubtful)) = leg.state else { return };
+        leg.state = State::Active(Share::Lingering);
+        self.doubtful = self.doubtful.saturating_sub(u32::from(share == Share::Doubtful));
+        self.lingering = self.lingering.saturating_add(1);
+        if let Some(lane) = self.lanes.get_mut(&start.lane) {
+            lane.lingering = lane.lingering.saturating_add(1);
         }
+    }
+
+    /// Places that are taken: by all attempts but those that may linger.
+    pub(super) fn taken(&self) -> u32 {
+        self.active.saturating_sub(self.lingering.min(LINGERING_MAX))
+    }
+
+    /// Of the places of those in doubt: which ones linger beyond their number is not known, so they are taken for these.
+    pub(super) fn taken_in_doubt(&self) -> u32 {
+        self.doubtful.saturating_add(self.lingering.saturating_sub(LINGERING_MAX))
+    }
+
+    /// Whether so many linger that who has some already gets no more.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.lingering >= LINGERING_MAX / 2
     }
 }
 
-/// Attempts that linger at a time: each is a socket and an open file.
-const LINGERING_MAX: u32 = 256;
+/// Attempts that linger at a time without taking a place: each is a socket, one or two open files, and as much as some
+/// hundred KiB of a message and of TLS.
+const LINGERING_MAX: u32 = 512;

@@ -2,33 +2,35 @@
 //! is started on loopback, stopped and killed; where it is not installed the tests say so, and `PILLARBOX_CLIENTS` in the
 //! environment makes that a failure.
 
-use pillarbox_tests::{Client, PATIENCE, Server, free_address, until};
+use pillarbox_tests::certificate::Pair;
+use pillarbox_tests::{Client, PATIENCE, Server, Site, free_address, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A NATS server on a port of its own, and where it keeps its streams. Dropped, it is killed.
 struct Nats {
     child: Child,
     address: SocketAddr,
     directory: PathBuf,
+    arguments: Vec<String>,
 }
 
 impl Nats {
     /// One that keeps its streams here, with a stream for `mail.>`; none where the program is not there.
     fn start(directory: &Path) -> Option<Nats> {
         let address = free_address();
-        let Some(child) = run(address, directory) else {
+        let Some(child) = run(address, directory, &[]) else {
             assert!(std::env::var_os("PILLARBOX_CLIENTS").is_none(), "there is no nats-server");
             println!("not tried: there is no nats-server");
             return None;
         };
-        let nats = Nats { child, address, directory: directory.to_owned() };
+        let nats = Nats { child, address, directory: directory.to_owned(), arguments: Vec::new() };
         until("nats-server", || TcpStream::connect(address).is_ok());
         Some(nats)
     }
@@ -53,8 +55,25 @@ impl Nats {
     }
 
     fn start_again(&mut self) {
-        self.child = run(self.address, &self.directory).unwrap();
+        self.child = run(self.address, &self.directory, &self.arguments).unwrap();
         until("nats-server", || TcpStream::connect(self.address).is_ok());
+    }
+
+    /// Goes on with other arguments on its command line.
+    fn become_one_with(&mut self, arguments: &[String]) {
+        self.arguments = arguments.to_vec();
+        self.kill();
+        self.start_again();
+    }
+
+    /// The number of the connection that asks: each gets the next.
+    fn connections(&self) -> u64 {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        let info: Value = serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
+        info["client_id"].as_u64().unwrap()
     }
 
     /// One question to the server, on a connection of its own.
@@ -109,11 +128,12 @@ impl Drop for Nats {
     }
 }
 
-fn run(address: SocketAddr, directory: &Path) -> Option<Child> {
+fn run(address: SocketAddr, directory: &Path, arguments: &[String]) -> Option<Child> {
     let unpacked = std::env::var_os("PILLARBOX_CLIENTS").map(PathBuf::from);
     let unpacked = unpacked.map(|clients| clients.join("nats-server/usr/sbin/nats-server")).filter(|it| it.exists());
     let mut command = Command::new(unpacked.unwrap_or_else(|| PathBuf::from("nats-server")));
     command.args(["-a", &address.ip().to_string(), "-p", &address.port().to_string(), "-js", "-sd"]).arg(directory);
+    command.args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
 }
 
@@ -200,6 +220,15 @@ fn what_the_server_takes_none_of_is_refused_for_good() {
     server.log().event("delivered", &[("recipient", "c@m.test")]);
     assert!(nats.messages().is_empty());
     assert_eq!(server.site().files("mail").len(), 1);
+    // Its stream may take less.
+    nats.ask(
+        "$JS.API.STREAM.UPDATE.MAIL",
+        &json!({ "name": "MAIL", "subjects": ["mail.>"], "storage": "file", "max_msg_size": 100 }),
+    );
+    let mut client = server.client("lmtp");
+    client.expect("LHLO client.test", "250*");
+    let refused = client.submit("a@x.test", &["b@n.test"], TEXT);
+    assert!(refused.last().starts_with("552 5.3.4 "), "{}", refused.last());
     let _ = std::fs::remove_dir_all(place);
 }
 
@@ -261,5 +290,133 @@ fn nothing_that_was_acknowledged_is_lost_with_its_server() {
     assert!(lost.is_empty(), "{} of {}: {lost:?}", lost.len(), accepted.len());
     assert!(refused > 0 && accepted.len() > 60, "{refused} refused, {} accepted", accepted.len());
     assert!(server.site().files("state/spool/queue").is_empty());
+    let _ = std::fs::remove_dir_all(place);
+}
+
+/// Tries until it is taken.
+fn until_taken(client: &mut Client) {
+    until("mail that is taken", || client.submit("a@x.test", &["b@n.test"], TEXT).last().starts_with("250 "));
+}
+
+/// Who the servers are and how to be let in: what is wrong with it is said once, mail is refused for now, and whoever mends
+/// the file, or the server, restarts nothing.
+#[test]
+fn a_server_that_does_not_let_in_is_one_that_cannot_be_reached() {
+    let place = place("secrets");
+    let Some(mut nats) = Nats::start(&place) else { return };
+    nats.make_stream();
+    let ip = nats.address.ip().to_string();
+    let site = Site::new(&format!(
+        r#"
+[server]
+hostname = "mx.example.test"
+state-dir = "state"
+[listener.edge]
+address = ["127.0.0.1:0"]
+relay.domains = ["*"]
+[[route]]
+to = "nats://{}/mail.x"
+tls = true
+authorities = "trusted.pem"
+token-file = "token"
+timeout = "5s"
+"#,
+        nats.address
+    ));
+    let (good, expired, other) = (Pair::new(&[&ip]), Pair::expired(&[&ip]), Pair::new(&[&ip]));
+    let arguments = |name: &str, pair: &Pair| {
+        pair.write(&site.path(name));
+        let file = |file| site.path(name).join(file).to_str().unwrap().to_owned();
+        let words = ["--auth", "secret", "--tls", "--tlscert", &file("cert.pem"), "--tlskey", &file("key.pem")];
+        words.map(str::to_owned)
+    };
+    let (good_one, expired_one) = (arguments("good", &good), arguments("expired", &expired));
+    nats.become_one_with(&good_one);
+    site.write("trusted.pem", &other.chain);
+    site.write("token", "guess\n");
+    let server = site.start();
+    let mut client = server.client("edge");
+    client.hello();
+    let refused = |client: &mut Client, why: &str| {
+        let said = || {
+            let events = server.log().events();
+            let said = events.iter().filter(|event| event.is("nats servers cannot be reached"));
+            said.filter(|event| event.field("error").contains(why)).count()
+        };
+        until(why, || {
+            let reply = client.submit("a@x.test", &["b@n.test"], TEXT);
+            assert!(reply.last().starts_with("451 4.3.0 "), "{}", reply.last());
+            said() > 0
+        });
+        assert_eq!(said(), 1, "{why}");
+    };
+    // Both bear one name: it is the signature that is another.
+    refused(&mut client, "BadSignature");
+    site.write("trusted.pem", format!("{}{}", good.chain, expired.chain));
+    refused(&mut client, "authorization violation");
+    site.write("token", "secret\n");
+    until_taken(&mut client);
+    nats.become_one_with(&expired_one);
+    refused(&mut client, "expired");
+    nats.become_one_with(&good_one);
+    until_taken(&mut client);
+    nats.become_one_with(&[]);
+    assert_eq!(nats.count(), 2);
+    let _ = std::fs::remove_dir_all(place);
+}
+
+/// One of the servers takes connections and says nothing: the other one is as near as ever, for every route. And where
+/// there is none but silent ones, several routes of one message are waited for together.
+#[test]
+fn a_silent_server_holds_up_nobody() {
+    let place = place("silent");
+    let Some(nats) = Nats::start(&place) else { return };
+    nats.make_stream();
+    let silent = TcpListener::bind((nats.address.ip(), 0)).unwrap();
+    let silent = silent.local_addr().unwrap();
+    let mut config = r#"
+[server]
+hostname = "mx.example.test"
+state-dir = "state"
+[listener.edge]
+address = ["127.0.0.1:0"]
+relay.domains = ["*"]
+"#
+    .to_owned();
+    for number in 0..6 {
+        let to = format!(r#"["nats://{silent}/mail.{number}", "nats://{}/mail.{number}"]"#, nats.address);
+        config += &format!("[[route]]\ndomains = [\"{number}.test\"]\nto = {to}\n");
+    }
+    for number in 6..10 {
+        let to = format!("nats://{silent}/mail.{number}");
+        config += &format!("[[route]]\ndomains = [\"{number}.test\"]\nto = \"{to}\"\ntimeout = \"2s\"\n");
+    }
+    let server = Server::start(&config);
+    let mut client = server.client("edge");
+    client.hello();
+    for number in 0..6 {
+        client.deliver("a@x.test", &[&format!("b@{number}.test")], TEXT);
+    }
+    assert_eq!(nats.count(), 6);
+    let began = Instant::now();
+    let reply = client.submit("a@x.test", &["b@6.test", "b@7.test", "b@8.test", "b@9.test"], TEXT);
+    assert!(reply.last().starts_with("451 4.3.0 "), "{}", reply.last());
+    assert!(began.elapsed() < Duration::from_secs(6), "one after the other: {:?}", began.elapsed());
+    let _ = std::fs::remove_dir_all(place);
+}
+
+#[test]
+fn a_reload_leaves_a_route_its_connection() {
+    let place = place("reload");
+    let Some(nats) = Nats::start(&place) else { return };
+    nats.make_stream();
+    let server = start(nats.address);
+    let mut client = server.client("edge");
+    client.hello();
+    client.deliver("a@x.test", &["b@n.test"], TEXT);
+    let before = nats.connections();
+    server.reload().exits(0);
+    client.deliver("a@x.test", &["b@n.test"], TEXT);
+    assert_eq!(nats.connections(), before + 1, "who asks is the only one who came");
     let _ = std::fs::remove_dir_all(place);
 }

@@ -1,6 +1,9 @@
 //! Handing over before the 250: to those of a message's recipients whose route leads to a NATS stream it goes while its
 //! client still waits, and it is not spooled for them.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use super::nats::Nats;
 use super::route::{Destination, RecipientName, Routes};
 use super::terms::Terms;
@@ -23,10 +26,24 @@ impl Routes {
                 None => ways.push((nats, vec![index])),
             }
         }
+        let take = |(nats, indices): &(Nats, Vec<usize>)| {
+            let (nats, indices) = (nats.clone(), indices.clone());
+            async move { nats.hand_over(envelope, draft, &indices).await }
+        };
+        // Together, so that the client waits for the slowest of them and not for one after the other.
+        let mut under_way = ways.iter().map(|way| Box::pin(take(way))).collect::<Vec<_>>();
         let mut outcomes = Vec::new();
-        for (nats, indices) in ways {
-            outcomes.extend(nats.hand_over(envelope, draft, &indices).await);
-        }
+        poll_fn(|context| {
+            under_way.retain_mut(|taking| match taking.as_mut().poll(context) {
+                Poll::Ready(taken) => {
+                    outcomes.extend(taken);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if under_way.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
         outcomes
     }
 }

@@ -13,7 +13,7 @@ use hyper::body::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::NatsTarget;
 use crate::nats::{FileError, Kept, Link, NotKept};
@@ -73,19 +73,21 @@ impl Nats {
         self.take(envelope, Content::Draft(draft), recipients).await
     }
 
+    /// Takes over the connection of the route that this one takes the place of.
+    pub(super) fn inherit(&self, before: &Nats) {
+        self.link.inherit(&before.link);
+    }
+
     /// Whether both are one route.
     pub(super) fn is(&self, other: &Nats) -> bool {
         Arc::ptr_eq(&self.target, &other.target)
     }
 
     async fn take(&self, envelope: &Envelope, content: Content<'_>, recipients: &[usize]) -> Vec<(usize, Outcome)> {
-        let payload = match timeout(self.target.timeout, self.payload(content)).await {
-            Ok(Ok(payload)) => payload,
-            Ok(Err(failed)) => return recipients.iter().map(|&index| (index, failed.clone())).collect(),
-            Err(_) => {
-                let failed = deferred("4.3.2", "too much is being published", Reach::Destination);
-                return recipients.iter().map(|&index| (index, failed.clone())).collect();
-            }
+        let deadline = Instant::now() + self.target.timeout;
+        let payload = match self.payload(content, deadline).await {
+            Ok(payload) => payload,
+            Err(failed) => return recipients.iter().map(|&index| (index, failed.clone())).collect(),
         };
         let mut copies: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut outcomes = Vec::new();
@@ -111,7 +113,7 @@ impl Nats {
                 match &broken {
                     Some(failed) => outcomes.extend(indices.into_iter().map(|index| (index, Outcome::clone(failed)))),
                     None => {
-                        let copy = self.clone().copy(subject, headers(envelope, &indices), payload.clone());
+                        let copy = self.clone().copy(subject, headers(envelope, &indices), payload.clone(), deadline);
                         publishing.spawn(async move { (indices, copy.await) });
                     }
                 }
@@ -133,17 +135,20 @@ impl Nats {
     }
 
     /// The message as one piece, which is what a server wants. Its octets are counted as long as anybody holds them.
-    async fn payload(&self, content: Content<'_>) -> Result<Bytes, Outcome> {
+    async fn payload(&self, content: Content<'_>, deadline: Instant) -> Result<Bytes, Outcome> {
         let len = match &content {
             Content::Draft(draft) => draft.len(),
             Content::Stored(stored) => stored.content_len,
         };
-        let largest = self.link.largest().await.map_err(|error| failed(&error))?;
+        let largest = timeout_at(deadline, self.link.largest()).await;
+        let late = |_| Err(NotKept::Unreachable("no answer in time".to_owned()));
+        let largest = largest.unwrap_or_else(late).map_err(|error| failed(&error))?;
         if len > LARGEST.min(largest as u64) {
             return Err(failed(&NotKept::TooLarge(largest)));
         }
         let units = u32::try_from(len.div_ceil(1024)).unwrap_or(u32::MAX);
-        let room = ROOM.clone().acquire_many_owned(units).await;
+        let room = timeout_at(deadline, ROOM.clone().acquire_many_owned(units)).await;
+        let room = room.map_err(|_| deferred("4.3.2", "too much is being published", Reach::Destination))?;
         let room = room.map_err(|error| deferred("4.3.0", &error.to_string(), Reach::Message))?;
         let unreadable = |error: std::io::Error| deferred("4.3.0", &chain(&error), Reach::Message);
         let octets = match content {
@@ -172,7 +177,13 @@ impl Nats {
     }
 
     /// Publishes one copy.
-    async fn copy(self, subject: String, headers: Result<HeaderMap, Outcome>, payload: Bytes) -> Outcome {
+    async fn copy(
+        self,
+        subject: String,
+        headers: Result<HeaderMap, Outcome>,
+        payload: Bytes,
+        deadline: Instant,
+    ) -> Outcome {
         let headers = match headers {
             Ok(mut headers) => {
                 headers.insert(MESSAGE_ID, name(&subject, &headers));
@@ -180,7 +191,8 @@ impl Nats {
             }
             Err(outcome) => return outcome,
         };
-        match self.link.publish(subject.clone(), headers, payload, self.target.timeout).await {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        match self.link.publish(subject.clone(), headers, payload, patience).await {
             Ok(Kept { stream, sequence }) => Outcome::Delivered(Receipt {
                 to: format!("nats://{}/{subject}", self.link),
                 remote: None,
@@ -274,7 +286,9 @@ fn failed(error: &NotKept) -> Outcome {
         NotKept::Silent => deferred("4.4.2", &text, Reach::Destination),
         NotKept::NoStream => deferred("4.3.5", &text, Reach::Recipient),
         NotKept::Outdated | NotKept::Refused(_) => deferred("4.3.0", &text, Reach::Recipient),
-        NotKept::TooLarge(_) => Outcome::Failed(Failure::local("5.3.4", text, Reach::Message)),
+        NotKept::TooLarge(_) | NotKept::TooLargeForStream => {
+            Outcome::Failed(Failure::local("5.3.4", text, Reach::Message))
+        }
     }
 }
 

@@ -131,8 +131,10 @@ impl Routes {
     pub fn inherit(&self, before: &Routes) {
         for way in self.0.iter() {
             let same = before.0.iter().find(|old| old.route.to == way.route.to);
-            if let (Carrier::Relay(new), Some(Carrier::Relay(old))) = (&way.carrier, same.map(|old| &old.carrier)) {
-                new.inherit(old);
+            match (&way.carrier, same.map(|old| &old.carrier)) {
+                (Carrier::Relay(new), Some(Carrier::Relay(old))) => new.inherit(old),
+                (Carrier::Nats(new), Some(Carrier::Nats(old))) => new.inherit(old),
+                _ => {}
             }
         }
     }

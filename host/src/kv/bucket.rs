@@ -9,6 +9,7 @@ use super::count::{Counts, count_spaces};
 use super::{Answer, Clock, KvError, OpenError, Operation, count, lives, until, weight};
 use crate::config::KvNats;
 use crate::nats::{Link, NotKept};
+use crate::observe::Trouble;
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::GetStreamByNameErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, StorageType};
@@ -16,8 +17,8 @@ use async_nats::jetstream::{Context, ErrorCode};
 use hyper::body::Bytes;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
@@ -58,8 +59,8 @@ struct Inner {
     there: Mutex<bool>,
     /// Whether it is being counted while nobody waits.
     counting: AtomicBool,
-    /// Whether the last call found it out of order.
-    down: AtomicBool,
+    /// Why the last calls found it out of order.
+    trouble: std::sync::Mutex<Trouble>,
 }
 
 /// What is under a key.
@@ -73,7 +74,7 @@ struct Entry {
 }
 
 /// Why a call came to nothing.
-enum Trouble {
+enum Hitch {
     /// What the caller hears.
     Caller(KvError),
     /// What the log hears.
@@ -93,7 +94,7 @@ impl Bucket {
             counts: Arc::default(),
             there: Mutex::default(),
             counting: AtomicBool::new(false),
-            down: AtomicBool::new(false),
+            trouble: std::sync::Mutex::default(),
         })))
     }
 
@@ -103,23 +104,27 @@ impl Bucket {
 
     pub(super) async fn perform(&self, operation: Operation) -> Result<Answer, KvError> {
         let done = timeout(self.0.timeout, self.attempt(operation)).await;
-        let trouble = match done.unwrap_or_else(|_| Err(Trouble::Server("no answer in time".to_owned()))) {
+        let answered = match done.unwrap_or_else(|_| Err(Hitch::Server("no answer in time".to_owned()))) {
             Ok(answer) => Ok(answer),
-            Err(Trouble::Caller(error)) => Err(error),
-            Err(Trouble::Server(error)) => {
-                if !self.0.down.swap(true, Ordering::Relaxed) {
+            Err(Hitch::Caller(error)) => Err(error),
+            Err(Hitch::Server(error)) => {
+                if self.trouble().is_news(&error) {
                     tracing::error!(bucket = &*self.0.bucket, server = %self.0.link, error, "kv store cannot be used");
                 }
                 return Err(KvError::Unavailable);
             }
         };
-        if self.0.down.swap(false, Ordering::Relaxed) {
+        if self.trouble().ends() {
             tracing::info!(bucket = &*self.0.bucket, server = %self.0.link, "kv store is used again");
         }
-        trouble
+        answered
     }
 
-    async fn attempt(&self, operation: Operation) -> Result<Answer, Trouble> {
+    fn trouble(&self) -> std::sync::MutexGuard<'_, Trouble> {
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn attempt(&self, operation: Operation) -> Result<Answer, Hitch> {
         match operation {
             Operation::Get { key } => {
                 let Entry { until, value, .. } = self.entry(&key).await?;
@@ -151,11 +156,11 @@ impl Bucket {
         (space, quota): (&str, u64),
         key: &str,
         value: impl Fn(&Entry) -> Result<(u64, Vec<u8>, Answer), KvError>,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, Hitch> {
         let _alone = self.alone(key).await;
         for _ in 0..TRIES {
             let entry = self.entry(key).await?;
-            let (until, value, answer) = value(&entry).map_err(Trouble::Caller)?;
+            let (until, value, answer) = value(&entry).map_err(Hitch::Caller)?;
             let before = entry.value.as_ref().map_or(0, |value| weight(key, value.len()));
             let after = weight(key, value.len());
             self.admit(space, quota, key, before, after).await?;
@@ -169,13 +174,13 @@ impl Bucket {
             match kept {
                 Ok(()) => return Ok(answer),
                 Err(NotKept::Outdated) => {}
-                Err(error) => return Err(Trouble::Server(error.to_string())),
+                Err(error) => return Err(Hitch::Server(error.to_string())),
             }
         }
-        Err(Trouble::Caller(KvError::Busy))
+        Err(Hitch::Caller(KvError::Busy))
     }
 
-    async fn unset(&self, key: &str) -> Result<(), Trouble> {
+    async fn unset(&self, key: &str) -> Result<(), Hitch> {
         let _alone = self.alone(key).await;
         let entry = self.entry(key).await?;
         if entry.revision == 0 {
@@ -183,9 +188,9 @@ impl Bucket {
         }
         let connection = self.0.link.connection().await.map_err(unreachable)?;
         let stream =
-            connection.get_stream_no_info(self.stream()).await.map_err(|error| Trouble::Server(error.to_string()))?;
+            connection.get_stream_no_info(self.stream()).await.map_err(|error| Hitch::Server(error.to_string()))?;
         // Nothing is left of it, not even the word that it is gone.
-        stream.purge().filter(self.subject(key)).await.map_err(|error| Trouble::Server(error.to_string()))?;
+        stream.purge().filter(self.subject(key)).await.map_err(|error| Hitch::Server(error.to_string()))?;
         let before = entry.value.map_or(0, |value| weight(key, value.len()));
         self.0.counts.lock().await.account(key, before, 0);
         Ok(())
@@ -202,11 +207,11 @@ impl Bucket {
     }
 
     /// What is under a key, whether its time is over or not. The servers' leader is asked, who knows what was written last.
-    async fn entry(&self, key: &str) -> Result<Entry, Trouble> {
+    async fn entry(&self, key: &str) -> Result<Entry, Hitch> {
         self.settle().await?;
         let connection = self.0.link.connection().await.map_err(unreachable)?;
         let stream =
-            connection.get_stream_no_info(self.stream()).await.map_err(|error| Trouble::Server(error.to_string()))?;
+            connection.get_stream_no_info(self.stream()).await.map_err(|error| Hitch::Server(error.to_string()))?;
         match stream.get_last_raw_message_by_subject(&self.subject(key)).await {
             Ok(message) => {
                 let there = message.headers.get(OPERATION).is_none();
@@ -223,7 +228,7 @@ impl Bucket {
                     *self.0.there.lock().await = false;
                     self.settle().await.map(|()| Entry::default())
                 }
-                _ => Err(Trouble::Server(error.to_string())),
+                _ => Err(Hitch::Server(error.to_string())),
             },
         }
     }
@@ -234,7 +239,7 @@ impl Bucket {
 
     /// Sees to it that the bucket is there, and made to its end: servers of version 2.9 end in a panic when they are asked for
     /// a value, or to make it as well, while they make it for another host.
-    async fn settle(&self) -> Result<(), Trouble> {
+    async fn settle(&self) -> Result<(), Hitch> {
         let mut there = self.0.there.lock().await;
         if *there {
             return Ok(());
@@ -261,16 +266,16 @@ impl Bucket {
     }
 
     /// Whether the servers know a stream for its subjects, be it done or not.
-    async fn is_named(&self, connection: &Context) -> Result<bool, Trouble> {
+    async fn is_named(&self, connection: &Context) -> Result<bool, Hitch> {
         match connection.stream_by_subject(self.subject("-")).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == GetStreamByNameErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Trouble::Server(error.to_string())),
+            Err(error) => Err(Hitch::Server(error.to_string())),
         }
     }
 
     /// Makes the bucket, which is not there.
-    async fn make(&self, connection: &Context) -> Result<(), Trouble> {
+    async fn make(&self, connection: &Context) -> Result<(), Hitch> {
         // As NATS clients make a bucket; the library's own way asks what servers of version 2.9 do not know yet.
         let config = Config {
             name: self.stream(),
@@ -286,13 +291,13 @@ impl Bucket {
             ..Config::default()
         };
         let made = connection.create_stream(config).await;
-        made.map_err(|error| Trouble::Server(error.to_string()))?;
+        made.map_err(|error| Hitch::Server(error.to_string()))?;
         tracing::info!(bucket = &*self.0.bucket, server = %self.0.link, "bucket made");
         Ok(())
     }
 
     /// Counts what is to be written, if the namespace may hold it. What becomes no larger fits always.
-    async fn admit(&self, space: &str, quota: u64, key: &str, before: u64, after: u64) -> Result<(), Trouble> {
+    async fn admit(&self, space: &str, quota: u64, key: &str, before: u64, after: u64) -> Result<(), Hitch> {
         let mut counts = self.0.counts.clone().lock_owned().await;
         let fits =
             |counts: &Counts| after <= before || counts.with(space, before, after).is_some_and(|sum| sum <= quota);
@@ -311,14 +316,14 @@ impl Bucket {
                 })
             });
             counts = match counted.await {
-                Ok(counted) => counted.map_err(Trouble::Server)?,
-                Err(error) => return Err(Trouble::Server(error.to_string())),
+                Ok(counted) => counted.map_err(Hitch::Server)?,
+                Err(error) => return Err(Hitch::Server(error.to_string())),
             };
         } else if age >= FRESH {
             self.count_again(counts.spaces());
         }
         if !fits(&counts) {
-            return Err(Trouble::Caller(KvError::Full));
+            return Err(Hitch::Caller(KvError::Full));
         }
         counts.account(key, before, after);
         Ok(())
@@ -379,6 +384,6 @@ pub(super) fn key(subject: &str) -> Option<String> {
     String::from_utf8(octets).ok()
 }
 
-fn unreachable(error: NotKept) -> Trouble {
-    Trouble::Server(error.to_string())
+fn unreachable(error: NotKept) -> Hitch {
+    Hitch::Server(error.to_string())
 }

@@ -13,15 +13,17 @@
 use super::{Answer, Clock, KvError, OpenError, Operation};
 use crate::config::{Host, KvRedis};
 use crate::file;
-use crate::observe::chain;
+use crate::observe::{Trouble, chain};
 use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use ::redis::{
-    Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError, Script, TlsCertificates, Value,
+    Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError, Script, TlsCertificates,
+    Value,
 };
-use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::{fmt, io};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// A database. Clones share its connection.
@@ -29,60 +31,30 @@ use tokio::time::timeout;
 pub(super) struct Redis(Arc<Inner>);
 
 struct Inner {
-    client: Client,
-    /// Made when it is first needed, for it needs a runtime.
-    connection: OnceLock<ConnectionManager>,
+    config: KvRedis,
+    standing: Mutex<Standing>,
     timeout: Duration,
     clock: Clock,
     /// Whether the host's clock holds, and not the server's.
     own_clock: bool,
-    /// Whether the last call found it out of order.
-    down: AtomicBool,
+}
+
+#[derive(Default)]
+struct Standing {
+    /// Made when it is needed, and let go when it failed: the files it is let in by are read anew then.
+    connection: Option<ConnectionManager>,
+    /// How many were let go.
+    gone: u64,
+    /// Why the last calls found it out of order.
+    trouble: Trouble,
 }
 
 impl Redis {
-    /// Reads the files that are named. Nobody is connected to.
+    /// Reads the files that are named, to see whether they can be used. Nobody is connected to.
     pub(super) fn new(config: &KvRedis, timeout: Duration, clock: Clock) -> Result<Redis, OpenError> {
-        let mut settings = RedisConnectionInfo::default().set_db(i64::from(config.database));
-        if let Some(user) = &config.user {
-            settings = settings.set_username(user);
-        }
-        if let Some(path) = &config.password_file {
-            let password =
-                file::secret(path).map_err(|error| OpenError::File { path: path.clone(), source: error.into() })?;
-            settings = settings.set_password(password);
-        }
-        // As the library wants it: an address of version 6 without brackets.
-        let host = match &config.host {
-            Host::Name(name) => name.clone(),
-            Host::Address(address) => address.to_string(),
-        };
-        let address = match config.tls {
-            true => ConnectionAddr::TcpTls { host, port: config.port, insecure: false, tls_params: None },
-            false => ConnectionAddr::Tcp(host, config.port),
-        };
-        let unusable = |error: RedisError| OpenError::File {
-            path: config.authorities.clone().unwrap_or_default(),
-            source: error.into(),
-        };
-        let info = address.into_connection_info().map_err(unusable)?.set_redis_settings(settings);
-        let client = match &config.authorities {
-            None => Client::open(info).map_err(unusable)?,
-            Some(path) => {
-                let text = std::fs::read(path);
-                let text = text.map_err(|error| OpenError::File { path: path.clone(), source: error.into() })?;
-                let trusted = TlsCertificates { client_tls: None, root_cert: Some(text) };
-                Client::build_with_tls(info, trusted).map_err(unusable)?
-            }
-        };
-        Ok(Redis(Arc::new(Inner {
-            client,
-            connection: OnceLock::new(),
-            timeout,
-            clock,
-            own_clock: false,
-            down: AtomicBool::new(false),
-        })))
+        client(config)?;
+        let (config, standing) = (config.clone(), Mutex::default());
+        Ok(Redis(Arc::new(Inner { config, standing, timeout, clock, own_clock: false })))
     }
 
     /// The same by the host's clock, which stands where a test sets it.
@@ -99,20 +71,29 @@ impl Redis {
 
     pub(super) async fn perform(&self, operation: Operation) -> Result<Answer, KvError> {
         let now = if self.0.own_clock { self.now().to_string() } else { String::new() };
+        let gone = self.standing().gone;
         let answered = match timeout(self.0.timeout, self.call(&operation, &now)).await {
             Ok(Ok(answered)) => answered,
-            Ok(Err(error)) => return Err(self.fail(&chain(&error))),
-            Err(_) => return Err(self.fail("no answer in time")),
+            // What the server refuses it refuses on another connection as well.
+            Ok(Err(error)) if matches!(error.kind(), ErrorKind::Server(_)) => return Err(self.fail(&error.to_string())),
+            Ok(Err(error)) => {
+                self.let_go(gone);
+                return Err(self.fail(&error.to_string()));
+            }
+            Err(_) => {
+                self.let_go(gone);
+                return Err(self.fail("no answer in time"));
+            }
         };
-        if self.0.down.swap(false, Ordering::Relaxed) {
-            tracing::info!(server = %self.0.client.get_connection_info().addr(), "kv store is used again");
+        if self.standing().trouble.ends() {
+            tracing::info!(server = %self, "kv store is used again");
         }
         let answer = answer(&operation, answered);
         answer.ok_or_else(|| self.fail("an answer that is none"))?
     }
 
     async fn call(&self, operation: &Operation, now: &str) -> Result<Value, RedisError> {
-        let mut connection = self.connection()?;
+        let mut connection = self.connection().await?;
         let (script, key) = match operation {
             Operation::Get { key } => (&*GET, key),
             Operation::Set { key, .. } => (&*SET, key),
@@ -135,32 +116,92 @@ impl Redis {
         call.invoke_async(&mut connection).await
     }
 
-    fn connection(&self) -> Result<ConnectionManager, RedisError> {
-        if let Some(connection) = self.0.connection.get() {
+    async fn connection(&self) -> Result<ConnectionManager, RedisError> {
+        if let Some(connection) = &self.standing().connection {
             return Ok(connection.clone());
         }
+        let config = self.0.config.clone();
+        let client = spawn_blocking(move || client(&config)).await.map_err(io::Error::other)?;
         // One attempt: whoever calls next makes another.
-        let config = ConnectionManagerConfig::new()
+        let settings = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(self.0.timeout))
             .set_response_timeout(Some(self.0.timeout));
-        let connection = ConnectionManager::new_lazy_with_config(self.0.client.clone(), config)?;
-        Ok(self.0.connection.get_or_init(|| connection).clone())
+        let client = client.map_err(|error| io::Error::other(chain(&error)))?;
+        let connection = ConnectionManager::new_lazy_with_config(client, settings)?;
+        Ok(self.standing().connection.get_or_insert(connection).clone())
+    }
+
+    /// Lets the connection go that came after so many others, if nobody else did.
+    fn let_go(&self, gone: u64) {
+        let mut standing = self.standing();
+        if standing.gone == gone {
+            standing.connection = None;
+            standing.gone += 1;
+        }
     }
 
     /// The same trouble is said once.
     fn fail(&self, error: &str) -> KvError {
-        if !self.0.down.swap(true, Ordering::Relaxed) {
-            tracing::error!(server = %self.0.client.get_connection_info().addr(), error, "kv store cannot be used");
+        if self.standing().trouble.is_news(error) {
+            tracing::error!(server = %self, error, "kv store cannot be used");
         }
         KvError::Unavailable
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0.config.host, self.0.config.port)
     }
 }
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Redis").field(&self.0.client.get_connection_info().addr().to_string()).finish()
+        f.debug_tuple("Redis").field(&self.to_string()).finish()
     }
+}
+
+/// What connects, with what the files hold now.
+fn client(config: &KvRedis) -> Result<Client, OpenError> {
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::File { path, source }
+    };
+    let mut settings = RedisConnectionInfo::default().set_db(i64::from(config.database));
+    if let Some(user) = &config.user {
+        settings = settings.set_username(user);
+    }
+    if let Some(path) = &config.password_file {
+        settings = settings.set_password(file::secret(path).map_err(|error| unusable(path)(error.into()))?);
+    }
+    // As the library wants it: an address of version 6 without brackets.
+    let (port, host) = (
+        config.port,
+        match &config.host {
+            Host::Name(name) => name.clone(),
+            Host::Address(address) => address.to_string(),
+        },
+    );
+    let address = match config.tls {
+        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host, port),
+    };
+    let authorities = config.authorities.as_deref();
+    let path = authorities.unwrap_or(Path::new("the system's authorities"));
+    let made = address.into_connection_info().map(|info| info.set_redis_settings(settings));
+    let made = made.and_then(|info| match authorities {
+        None => Client::open(info),
+        Some(path) => {
+            let trusted = TlsCertificates { client_tls: None, root_cert: Some(std::fs::read(path)?) };
+            Client::build_with_tls(info, trusted)
+        }
+    });
+    made.map_err(|error| unusable(path)(error.into()))
 }
 
 /// Time to live in milliseconds. What is longer than numbers in a script are exact is for ever: 285,000 years.

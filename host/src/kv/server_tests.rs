@@ -22,19 +22,24 @@ struct Server {
     port: u16,
     directory: TempDir,
     program: &'static str,
+    arguments: Vec<String>,
 }
 
 impl Server {
     fn start(program: &'static str) -> Option<Server> {
+        Server::start_with(program, tempfile::tempdir().unwrap(), Vec::new())
+    }
+
+    /// One with arguments of the test's own; for Redis they stand in place of its port, where they name another.
+    fn start_with(program: &'static str, directory: TempDir, arguments: Vec<String>) -> Option<Server> {
         static NEXT: AtomicU16 = AtomicU16::new(20_000);
         let port = NEXT.fetch_add(1, Ordering::Relaxed);
-        let directory = tempfile::tempdir().unwrap();
-        let Some(child) = run(program, port, &directory) else {
+        let Some(child) = run(program, port, &directory, &arguments) else {
             assert!(std::env::var_os("PILLARBOX_CLIENTS").is_none(), "there is no {program}");
             println!("not tried: there is no {program}");
             return None;
         };
-        let server = Server { child, port, directory, program };
+        let server = Server { child, port, directory, program, arguments };
         server.wait();
         Some(server)
     }
@@ -47,6 +52,19 @@ impl Server {
         }
     }
 
+    /// Its first database, without anything to be let in by.
+    fn redis(&self) -> KvRedis {
+        KvRedis {
+            host: Host::Address(IpAddr::V4(address())),
+            port: self.port,
+            database: 1,
+            tls: false,
+            authorities: None,
+            user: None,
+            password_file: None,
+        }
+    }
+
     /// SIGKILL.
     fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -54,7 +72,7 @@ impl Server {
     }
 
     fn start_again(&mut self) {
-        self.child = run(self.program, self.port, &self.directory).unwrap();
+        self.child = run(self.program, self.port, &self.directory, &self.arguments).unwrap();
         self.wait();
     }
 
@@ -70,15 +88,7 @@ impl Server {
                 Keeper::Nats(Bucket::new(&config, PATIENCE, clock).unwrap())
             }
             _ => {
-                let config = KvRedis {
-                    host,
-                    port: self.port,
-                    database: 1,
-                    tls: false,
-                    authorities: None,
-                    user: None,
-                    password_file: None,
-                };
+                let config = KvRedis { host, ..self.redis() };
                 Keeper::Redis(Redis::new(&config, PATIENCE, clock).unwrap().by_own_clock())
             }
         }))
@@ -99,7 +109,7 @@ fn address() -> Ipv4Addr {
     Ipv4Addr::new(127, 64 + high, middle, low)
 }
 
-fn run(program: &str, port: u16, directory: &TempDir) -> Option<Child> {
+fn run(program: &str, port: u16, directory: &TempDir, arguments: &[String]) -> Option<Child> {
     let unpacked = std::env::var_os("PILLARBOX_CLIENTS").map(|clients| Path::new(&clients).join("nats-server"));
     let unpacked = unpacked.map(|place| place.join("usr/sbin/nats-server")).filter(|file| file.exists());
     let mut command = match program {
@@ -113,10 +123,13 @@ fn run(program: &str, port: u16, directory: &TempDir) -> Option<Child> {
     match program {
         "nats-server" => command.args(["-a", &address, "-p", &port, "-js", "-sd"]).arg(path),
         _ => {
-            command.args(["--bind", &address, "--port", &port, "--appendonly", "yes", "--save", "", "--dir"]);
-            command.arg(path).args(["--appendfsync", "always"])
+            command.args(["--bind", &address, "--appendonly", "yes", "--save", ""]);
+            let encrypted = arguments.iter().any(|argument| argument.starts_with("--tls"));
+            command.args(if encrypted { ["--port", "0", "--tls-port"] } else { ["--save", "", "--port"] }).arg(&port);
+            command.arg("--dir").arg(path).args(["--appendfsync", "always"])
         }
     };
+    command.args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
 }
 
@@ -291,4 +304,70 @@ async fn a_server_that_was_killed_has_what_it_acknowledged() {
             assert_eq!(found, Some(sum.to_string().into_bytes()), "{program} {round}");
         }
     }
+}
+
+/// Waits until the store is let in, which it is to be without anybody's word.
+async fn works(kv: &Kv) {
+    let began = std::time::Instant::now();
+    while let Err(error) = kv.get("a/n").await {
+        assert!(began.elapsed() < PATIENCE, "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A database with a number, behind TLS, a user and a password: whatever of it is wrong makes calls fail, and whoever mends
+/// the file restarts nothing.
+#[tokio::test]
+async fn an_encrypted_database_lets_in_who_knows_the_password() {
+    let names = || vec![address().to_string()];
+    let [ours, others] = [0, 1].map(|_| rcgen::generate_simple_self_signed(names()).unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    put("cert.pem", &ours.cert.pem());
+    put("key.pem", &ours.signing_key.serialize_pem());
+    put("users", "user default off\nuser pillarbox on >secret ~pillarbox:* +@all\n");
+    let path = |name: &str| directory.path().join(name);
+    let named = |key: &str, name: &str| [key.to_owned(), path(name).to_str().unwrap().to_owned()];
+    let mut arguments = vec!["--tls-auth-clients".to_owned(), "no".to_owned()];
+    arguments.extend(named("--tls-cert-file", "cert.pem"));
+    arguments.extend(named("--tls-key-file", "key.pem"));
+    arguments.extend(named("--tls-ca-cert-file", "cert.pem"));
+    arguments.extend(named("--aclfile", "users"));
+    let Some(server) = Server::start_with("redis-server", tempfile::tempdir().unwrap(), arguments) else { return };
+    let config = |database| KvRedis {
+        database,
+        tls: true,
+        authorities: Some(path("trusted.pem")),
+        user: Some("pillarbox".to_owned()),
+        password_file: Some(path("password")),
+        ..server.redis()
+    };
+    put("trusted.pem", &others.cert.pem());
+    put("password", "guess\n");
+    let store = |config| Kv(Backend::Own(Keeper::Redis(Redis::new(&config, PATIENCE, system_clock()).unwrap())));
+    let (kv, other) = (store(config(3)), store(config(4)));
+    assert_eq!(kv.get("a/n").await, Err(KvError::Unavailable), "who is that?");
+    put("trusted.pem", &ours.cert.pem());
+    assert_eq!(kv.get("a/n").await, Err(KvError::Unavailable), "who are you?");
+    put("password", "secret\n");
+    works(&kv).await;
+    assert_eq!(kv.increment(Space { name: "a/", quota: 1 << 20 }, "a/n", 5, 0).await, Ok(5));
+    assert_eq!(kv.get("a/n").await, Ok(Some(b"5".to_vec())));
+    assert_eq!(other.get("a/n").await, Ok(None), "a database of another number is another");
+}
+
+#[tokio::test]
+async fn a_token_that_was_mended_lets_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    std::fs::write(&path, "guess\n").unwrap();
+    let arguments = ["--auth", "secret"].map(str::to_owned).to_vec();
+    let Some(server) = Server::start_with("nats-server", tempfile::tempdir().unwrap(), arguments) else { return };
+    let hosts = vec![(Host::Address(IpAddr::V4(address())), server.port)];
+    let servers = NatsServers { hosts, token_file: Some(path.clone()), ..NatsServers::default() };
+    let config = KvNats { servers, bucket: "test".to_owned() };
+    let kv = Kv(Backend::Own(Keeper::Nats(Bucket::new(&config, PATIENCE, system_clock()).unwrap())));
+    assert_eq!(kv.get("a/n").await, Err(KvError::Unavailable));
+    std::fs::write(&path, "secret\n").unwrap();
+    works(&kv).await;
 }

@@ -1,8 +1,9 @@
 //! Connections to NATS servers: which servers, whom to trust, how to be let in, and what became of what was published.
 //!
 //! A [`Link`] connects when it is first used, and again when it is used after its connection broke; it never waits for a
-//! server in the background, and what could not be sent is not sent later. Whoever publishes hears within a bounded time
-//! whether a stream has it. The room does not know what is published, nor why.
+//! server in the background, and what could not be sent is not sent later. The files it is let in by are read anew each
+//! time, so whoever mends one restarts nothing. Whoever publishes hears within a bounded time whether a stream has it. The
+//! room does not know what is published, nor why.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,20 +11,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::jetstream::{self, Context};
-use async_nats::{ConnectOptions, HeaderMap, ServerAddr};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::{self, Context, ErrorCode};
+use async_nats::{Client, ConnectOptions, HeaderMap, ServerAddr};
 use hyper::body::Bytes;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Mutex;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
 use crate::config::NatsServers;
 use crate::file;
+use crate::observe::{Trouble, chain};
 
-/// How long one server may take to be connected to.
+/// How long servers may take to be connected to.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long nobody connects after it went wrong: those who come meanwhile hear what the last one heard.
 const REST: Duration = Duration::from_millis(500);
@@ -35,16 +38,16 @@ const PING: Duration = Duration::from_secs(10);
 pub struct Link(Arc<Inner>);
 
 struct Inner {
-    servers: Vec<ServerAddr>,
-    options: ConnectOptions,
-    state: Mutex<Standing>,
+    servers: NatsServers,
+    state: Arc<Mutex<Standing>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Standing {
     connection: Option<Context>,
     /// When connecting failed last, and why.
     failed: Option<(Instant, String)>,
+    trouble: Trouble,
 }
 
 /// A file that the configuration names for NATS servers cannot be used.
@@ -76,6 +79,9 @@ pub enum NotKept {
     /// Servers take no more than this.
     #[error("the server takes messages of at most {0} octets")]
     TooLarge(usize),
+    /// The stream takes none that is so large.
+    #[error("it is too large for the stream")]
+    TooLargeForStream,
     /// It may be kept and may be not.
     #[error("no acknowledgement came in time")]
     Silent,
@@ -88,39 +94,23 @@ pub enum NotKept {
 }
 
 impl Link {
-    /// Reads the files that are named. Nobody is connected to.
+    /// Reads the files that are named, to see whether they can be used. Nobody is connected to.
     ///
     /// # Errors
     /// One of them cannot be used.
     pub fn load(servers: &NatsServers) -> Result<Link, FileError> {
-        let fail = |path: &Path| {
-            let path = path.to_owned();
-            move |source| FileError { path, source }
-        };
-        let mut options = ConnectOptions::new()
-            .name("pillarbox")
-            .connection_timeout(CONNECT)
-            .ping_interval(PING)
-            // Once to each: who is left without a connection connects anew, and hears at once what is wrong.
-            .max_reconnects(servers.hosts.len())
-            .ignore_discovered_servers();
-        if servers.tls || servers.authorities.is_some() {
-            let file = servers.authorities.as_deref();
-            let tls = trust(file).map_err(fail(file.unwrap_or(Path::new("the system's authorities"))))?;
-            options = options.tls_client_config(tls).require_tls(servers.tls);
+        options(servers)?;
+        Ok(Link(Arc::new(Inner { servers: servers.clone(), state: Arc::default() })))
+    }
+
+    /// Takes over the connection of a way to the same servers, when a new configuration takes the old one's place.
+    pub fn inherit(&self, before: &Link) {
+        // Who is connecting at this moment has no connection to give.
+        if let (Ok(mut new), Ok(old)) = (self.0.state.try_lock(), before.0.state.try_lock())
+            && self.0.servers == before.0.servers
+        {
+            new.clone_from(&old);
         }
-        if let Some(path) = &servers.credentials {
-            let read = || Ok(std::fs::read_to_string(path)?);
-            let text: String = read().map_err(fail(path))?;
-            options = options.credentials(&text).map_err(|error| fail(path)(error.into()))?;
-        }
-        if let Some(path) = &servers.token_file {
-            options = options.token(file::secret(path).map_err(|error| fail(path)(error.into()))?);
-        }
-        let scheme = if servers.tls { "tls" } else { "nats" };
-        let address = |(host, port): &(crate::config::Host, u16)| format!("{scheme}://{host}:{port}").parse().ok();
-        let servers = servers.hosts.iter().filter_map(address).collect();
-        Ok(Link(Arc::new(Inner { servers, options, state: Mutex::default() })))
     }
 
     /// The connection, made if there is none. Takes no longer than connecting may.
@@ -128,7 +118,7 @@ impl Link {
     /// # Errors
     /// [`NotKept::Unreachable`].
     pub async fn connection(&self) -> Result<Context, NotKept> {
-        let mut standing = self.0.state.lock().await;
+        let mut standing = self.0.state.clone().lock_owned().await;
         let alive = |it: &&Context| it.client().connection_state() != State::Disconnected;
         if let Some(connection) = standing.connection.as_ref().filter(alive) {
             return Ok(connection.clone());
@@ -139,27 +129,29 @@ impl Link {
         {
             return Err(NotKept::Unreachable(said.clone()));
         }
-        let servers = self.to_string();
-        let connecting = self.0.options.clone().connect(self.0.servers.clone());
-        let connected = match timeout(CONNECT, connecting).await {
-            Ok(connected) => connected.map_err(|error| error.to_string()),
-            Err(_) => Err("no answer in time".to_owned()),
-        };
-        match connected {
-            Ok(client) => {
-                if standing.failed.take().is_some() {
-                    tracing::info!(servers, "nats servers are reached again");
+        // Whoever gives up waiting leaves it to those who come later.
+        let link = self.clone();
+        let connecting = tokio::spawn(async move {
+            let connected = timeout(CONNECT, connect(link.0.servers.clone())).await;
+            let servers = link.to_string();
+            match connected.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+                Ok(client) => {
+                    standing.failed = None;
+                    if standing.trouble.ends() {
+                        tracing::info!(servers, "nats servers are reached again");
+                    }
+                    Ok(standing.connection.insert(jetstream::new(client)).clone())
                 }
-                Ok(standing.connection.insert(jetstream::new(client)).clone())
-            }
-            Err(error) => {
-                if standing.failed.is_none() {
-                    tracing::warn!(servers, error, "nats servers cannot be reached");
+                Err(error) => {
+                    if standing.trouble.is_news(&error) {
+                        tracing::warn!(servers, error, "nats servers cannot be reached");
+                    }
+                    standing.failed = Some((Instant::now(), error.clone()));
+                    Err(NotKept::Unreachable(error))
                 }
-                standing.failed = Some((Instant::now(), error.clone()));
-                Err(NotKept::Unreachable(error))
             }
-        }
+        });
+        connecting.await.unwrap_or_else(|error| Err(NotKept::Unreachable(error.to_string())))
     }
 
     /// Octets of the largest message that is taken, headers and all.
@@ -195,6 +187,7 @@ impl Link {
                 PublishErrorKind::TimedOut => NotKept::Silent,
                 PublishErrorKind::BrokenPipe => NotKept::Unreachable("the connection broke".to_owned()),
                 PublishErrorKind::MaxPayloadExceeded => NotKept::TooLarge(connection.client().max_payload()),
+                _ if refusal(&error) == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) => NotKept::TooLargeForStream,
                 PublishErrorKind::MaxAckPending | PublishErrorKind::WrongLastMessageId | PublishErrorKind::Other => {
                     NotKept::Refused(error.to_string())
                 }
@@ -208,9 +201,9 @@ impl Link {
 /// The servers.
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, server) in self.0.servers.iter().enumerate() {
+        for (number, (host, port)) in self.0.servers.hosts.iter().enumerate() {
             let between = if number == 0 { "" } else { "," };
-            write!(f, "{between}{}:{}", server.host(), server.port())?;
+            write!(f, "{between}{host}:{port}")?;
         }
         Ok(())
     }
@@ -220,6 +213,65 @@ impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Link").field(&self.to_string()).finish()
     }
+}
+
+/// By what number a stream refused it.
+fn refusal(error: &PublishError) -> Option<ErrorCode> {
+    Some(std::error::Error::source(error)?.downcast_ref::<jetstream::Error>()?.error_code())
+}
+
+/// Connects to one of the servers: all are asked, and who lets this host in first has it. One that is silent holds up nobody.
+async fn connect(servers: NatsServers) -> Result<Client, String> {
+    let (scheme, hosts) = (if servers.tls { "tls" } else { "nats" }, servers.hosts.clone());
+    let options = spawn_blocking(move || options(&servers)).await.map_err(|error| error.to_string())?;
+    let options = options.map_err(|error| chain(&error))?;
+    let mut asked = JoinSet::new();
+    for (host, port) in hosts {
+        let address = format!("{scheme}://{host}:{port}").parse::<ServerAddr>();
+        let options = options.clone();
+        asked.spawn(async move {
+            let address = address.map_err(|error| chain(&error))?;
+            options.connect(address).await.map_err(|error| error.to_string())
+        });
+    }
+    let mut heard = "there is no server".to_owned();
+    while let Some(answered) = asked.join_next().await {
+        match answered {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(error)) => heard = error,
+            Err(error) => heard = error.to_string(),
+        }
+    }
+    Err(heard)
+}
+
+/// Whom to trust and how to be let in, as the files say it now.
+fn options(servers: &NatsServers) -> Result<ConnectOptions, FileError> {
+    let fail = |path: &Path| {
+        let path = path.to_owned();
+        move |source| FileError { path, source }
+    };
+    let mut options = ConnectOptions::new()
+        .name("pillarbox")
+        .connection_timeout(CONNECT)
+        .ping_interval(PING)
+        // Once: who is left without a connection connects anew, and hears at once what is wrong.
+        .max_reconnects(1)
+        .ignore_discovered_servers();
+    if servers.tls || servers.authorities.is_some() {
+        let file = servers.authorities.as_deref();
+        let tls = trust(file).map_err(fail(file.unwrap_or(Path::new("the system's authorities"))))?;
+        options = options.tls_client_config(tls).require_tls(servers.tls);
+    }
+    if let Some(path) = &servers.credentials {
+        let read = || Ok(std::fs::read_to_string(path)?);
+        let text: String = read().map_err(fail(path))?;
+        options = options.credentials(&text).map_err(|error| fail(path)(error.into()))?;
+    }
+    if let Some(path) = &servers.token_file {
+        options = options.token(file::secret(path).map_err(|error| fail(path)(error.into()))?);
+    }
+    Ok(options)
 }
 
 /// TLS with servers of these authorities, or of the system's.

@@ -12,6 +12,7 @@ mod sink;
 mod story;
 mod text;
 mod told;
+mod trouble;
 
 pub use candidate::CandidateCounters;
 pub use counters::{Alive, Counters, ExtensionCounters, ExtensionSnapshot, Snapshot};
@@ -19,6 +20,7 @@ pub use memory::Memory;
 pub use story::Story;
 pub use text::{chain, clip, escape, timestamp};
 pub use told::{Pairs, Told};
+pub use trouble::Trouble;
 
 use event::Lines;
 use sink::Sink;

@@ -2,10 +2,10 @@
 //!
 //! Whoever comes with a rename behind it joins the round that waits. If no sync runs, it leads that round: it syncs, and
 //! all who had joined by then have their answer. Those who come meanwhile are the next round, since their rename may have
-//! come too late for this one.
+//! come too late for this one. A round that ends wakes its own and one of the next, who leads that: under load there are
+//! dozens, and to wake all of them each time costs more than the sync.
 
 use std::io;
-use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
@@ -16,7 +16,6 @@ use super::disk::SpoolIo;
 pub(super) struct DirectorySync {
     path: PathBuf,
     state: Mutex<State>,
-    ended: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -25,13 +24,17 @@ struct State {
     waiting: Arc<Round>,
 }
 
-/// Those one sync answers, and its answer.
-type Round = OnceLock<io::Result<()>>;
+/// Those one sync answers.
+#[derive(Debug, Default)]
+struct Round {
+    answer: OnceLock<io::Result<()>>,
+    news: Condvar,
+}
 
 impl DirectorySync {
     /// For the directory at `path`.
     pub(super) fn new(path: PathBuf) -> DirectorySync {
-        DirectorySync { path, state: Mutex::default(), ended: Condvar::new() }
+        DirectorySync { path, state: Mutex::default() }
     }
 
     /// Makes every name in the directory durable that was there when this was called. Blocking.
@@ -39,25 +42,31 @@ impl DirectorySync {
     /// # Errors
     /// The sync that answers for this call failed; it is not tried again.
     pub(super) fn sync(&self, disk: &dyn SpoolIo) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock();
         let round = Arc::clone(&state.waiting);
         loop {
-            if let Some(answer) = round.get() {
+            if let Some(answer) = round.answer.get() {
                 return answer.as_ref().copied().map_err(copy);
             }
-            if state.running {
-                state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            if !state.running {
+                break;
             }
-            state.running = true;
-            let led = mem::take(&mut state.waiting);
-            drop(state);
-            let answer = disk.sync_directory(&self.path);
-            state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            led.get_or_init(|| answer);
-            state.running = false;
-            self.ended.notify_all();
+            state = round.news.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.running = true;
+        state.waiting = Arc::default();
+        drop(state);
+        let answer = disk.sync_directory(&self.path);
+        let mut state = lock();
+        let answer = round.answer.get_or_init(|| answer).as_ref().copied().map_err(copy);
+        state.running = false;
+        let next = Arc::clone(&state.waiting);
+        // Whoever wakes wants the lock, and the disk waits for whoever leads.
+        drop(state);
+        next.news.notify_one();
+        round.news.notify_all();
+        answer
     }
 }
 

@@ -22,20 +22,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{SpoolIo, open_regular, write_all};
 use super::journal::check;
-use super::{INCOMING_SUFFIX, Inner, MessageId, Record, Spool, blocking};
+use super::{INCOMING_SUFFIX, Inner, LoadError, MessageId, Record, Spool, Stored, blocking, stored};
 
 impl Spool {
-    /// Notes that this message is being worked on, until what is returned is dropped. If the process dies before that, the
-    /// next start finds the message among its [`Spool::suspects`].
-    pub async fn begin_attempt(&self, id: &MessageId) -> InHand {
+    /// Notes that this message is being worked on, until the first of what is returned is dropped, and loads it. If the
+    /// process dies before that, the next start finds the message among its [`Spool::suspects`].
+    pub async fn begin_attempt(&self, id: &MessageId) -> (InHand, Result<Stored, LoadError>) {
         let (spool, id) = (Arc::clone(&self.0), id.clone());
         let number = spool.in_hand.begun.fetch_add(1, Ordering::Relaxed);
-        let noted = blocking(move || {
-            spool.in_hand.begin(&*spool.disk, number, id);
-            Ok(InHand { spool, number })
+        let begun = blocking(move || {
+            spool.in_hand.begin(&*spool.disk, number, id.clone());
+            let in_hand = InHand { spool: Arc::clone(&spool), number };
+            Ok((in_hand, stored::load(&spool, id)))
         });
-        // No thread for it is no evidence, and no reason to deliver nothing.
-        noted.await.unwrap_or_else(|_| InHand { spool: Arc::clone(&self.0), number })
+        begun.await.unwrap_or_else(|error| (InHand { spool: Arc::clone(&self.0), number }, Err(LoadError::Io(error))))
     }
 
     /// The messages of the queue that the process before this one had in hand when it died, in order of their ids. For each

@@ -118,7 +118,7 @@ fn file(spool: &Inner, id: &MessageId) -> Result<Arc<File>, LoadError> {
 pub(super) fn verify(file: &File, id: &MessageId) -> Result<(Envelope, u64), LoadError> {
     let frame = frame(file)?;
     let mut digest = Sha256::new();
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = vec![0; usize::try_from(frame.envelope_at).unwrap_or(CHUNK).min(CHUNK)];
     let mut at = 0;
     while at < frame.envelope_at {
         let wanted = usize::try_from(frame.envelope_at - at).unwrap_or(CHUNK).min(CHUNK);

@@ -170,8 +170,8 @@ impl Queue {
     async fn try_leg(self: Arc<Self>, start: Start) {
         // If the process dies from here on, the message is suspect at the next start: for a moment. One that has been in
         // hand for longer waits for its peer, and somebody who kills the server meanwhile says nothing about it.
-        let in_hand = self.spool.begin_attempt(&start.id).await;
-        let mut attempt = pin!(self.try_in_hand(start.clone()));
+        let (in_hand, loaded) = self.spool.begin_attempt(&start.id).await;
+        let mut attempt = pin!(self.try_in_hand(start.clone(), loaded));
         if tokio::time::timeout(LINGERS, &mut attempt).await.is_err() {
             self.index().linger(&start);
             self.changed.notify_one();
@@ -183,9 +183,9 @@ impl Queue {
         }
     }
 
-    async fn try_in_hand(&self, start: Start) {
+    async fn try_in_hand(&self, start: Start, loaded: Result<Stored, LoadError>) {
         let began = self.now();
-        let stored = match self.spool.load(&start.id).await {
+        let stored = match loaded {
             Ok(stored) => Arc::new(stored),
             Err(error) => return self.unreadable(&start, &error),
         };

@@ -60,7 +60,7 @@ async fn what_was_in_hand_is_suspected_and_told_to_its_log() {
         while fs::read_to_string(state.path().join("in-hand")).unwrap().matches("end").count() < 1 {
             tokio::task::yield_now().await;
         }
-        killed(spool, vec![of_none, in_hand], &disk).await;
+        killed(spool, vec![of_none.0, in_hand.0], &disk).await;
     }
     // An orderly end leaves nobody suspected.
     let spool = reopened(state.path()).await;
@@ -131,7 +131,7 @@ async fn the_file_stays_small_and_knows_who_is_in_hand() {
     assert!(fs::metadata(&path).unwrap().len() < 400_000);
     // What was spawned to say that an attempt is over.
     let last = spool.begin_attempt(&id("s.2")).await;
-    killed(spool, vec![kept, last], &disk).await;
+    killed(spool, vec![kept.0, last.0], &disk).await;
     let spool = reopened(state.path()).await;
     assert!(suspects(&spool).contains(&"s.1".to_owned()));
 }

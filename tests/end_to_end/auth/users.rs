@@ -81,6 +81,19 @@ fn who_is_removed_or_has_another_password_is_out_of_open_sessions() {
     assert!(relays(&mut alice));
 }
 
+/// SCRAM shows a salt and waits: what is proven in the end is the password of the beginning.
+#[test]
+fn a_password_that_changes_during_an_exchange_gives_no_login() {
+    let server = start();
+    let (mut client, _) = hello(&server);
+    let begun = auth::UNBOUND.begin(&mut client, NAME).unwrap();
+    server.site().user(NAME, "another-password");
+    until("the new password", || logs_in(&server, NAME, "another-password"));
+    begun.prove(&mut client, PASSWORD);
+    assert!(!relays(&mut client) && login_of(&mut client).is_empty());
+    assert_eq!(auth::scram(&mut client, NAME, "another-password").code, 235);
+}
+
 /// The mend that the message asks for is enough.
 #[test]
 fn a_file_whose_rights_are_mended_is_read() {

@@ -147,6 +147,23 @@ fn a_file_with_nobody_in_it() {
     assert_eq!(auth::plain(&mut client, NAME, PASSWORD).code, 535);
 }
 
+/// The salt of a known user stands in the file. One that changed would say that its user does not.
+#[test]
+fn what_an_unknown_user_is_shown_outlasts_a_restart() {
+    let site = site(CLEAR);
+    let shown = || {
+        let server = site.start();
+        let (mut client, _) = hello(&server);
+        let first = client.ask(&format!("AUTH SCRAM-SHA-256 {}", auth::encode("n,,n=nobody,r=abc")));
+        assert_eq!(server.stop(), Some(0));
+        auth::challenge(&first).split_once(",s=").unwrap().1.to_owned()
+    };
+    let before = shown();
+    assert_eq!(shown(), before);
+    let mode = fs::metadata(site.path("state/users-key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
 #[test]
 fn hashes_that_scram_cannot_use() {
     let site = site(CLEAR);

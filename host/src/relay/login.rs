@@ -75,11 +75,9 @@ fn scram_client(connection: &Connection, account: &Login, password: &Secret) -> 
     let offers = |mechanism: &str| connection.keywords.auth.iter().any(|offered| offered == mechanism);
     let (bound, unbound) = (offers("SCRAM-SHA-256-PLUS"), offers("SCRAM-SHA-256"));
     let binding = connection.binding.as_ref().map(|binding| binding.0.as_slice());
-    if !unbound && !(bound && binding.is_some()) {
-        return None;
-    }
     let nonce = auth::nonce();
-    if nonce.is_empty() {
+    let possible = unbound || (bound && binding.is_some());
+    if !possible || nonce.is_empty() {
         return None;
     }
     ScramClient::begin(&account.user, password, &nonce, bound, binding).ok()

@@ -37,7 +37,7 @@ fn by_the_strongest_mechanism_that_is_offered() {
         let keys = format!("tls.mode = \"required\"\nlogin.user = \"{NAME}\"\nlogin.password-file = \"password\"");
         let to = format!("smtp://{}", hop.address("edge"));
         let site = Site::new(&config("", "", &route("elsewhere.test", &to, &keys)));
-        site.write("password", &format!("{PASSWORD}\n"));
+        site.write("password", format!("{PASSWORD}\n"));
         let server = site.start();
         let id = send(&mut greeted(&server), "<a@client.test>", &["<b@elsewhere.test>"], "Subject: x\r\n\r\n");
         server.log().event("delivered", &[("id", &id)]);

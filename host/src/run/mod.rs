@@ -16,7 +16,7 @@ mod users;
 
 pub use prepare::{Prepared, Refused, control_socket, prepare, read};
 
-use crate::auth::{self, Attempts, Hashing, Users};
+use crate::auth::{Attempts, Hashing, Users};
 use crate::cli::ConfigChoice;
 use crate::config::{self, Config, LogFormat};
 use crate::control::{
@@ -168,9 +168,7 @@ impl Server {
         let services = Services { kv: Some(kv.clone()), ..Services::default() };
         let prepared = Arc::new(prepare(&choice, &runtime, &services).await?);
         let spool = Spool::open(&prepared.config.server.state_dir)?;
-        if let Err(error) = auth::keep_key(&prepared.config.server.state_dir) {
-            tracing::warn!(%error, "the key of what unknown users are shown cannot be kept, it lasts until the server ends");
-        }
+        users::keep_key(&prepared.config.server.state_dir);
         kv.begin();
         let Prepared { config: Config { delivery, server: named, .. }, routes, .. } = &*prepared;
         let routes = Arc::new(routes.clone());

@@ -1,11 +1,12 @@
 //! `pillarbox user`: who may log in, edited at the keyboard or by a script.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, IsTerminal, Stdin, Write};
+use std::io::{self, BufRead, ErrorKind, IsTerminal, Stdin, Write};
 use std::path::{Path, PathBuf};
 
 use pillarbox_sasl::{FIELD, Secret};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::{self, Book, BookError, Credential, Kind, MakeError, NameError};
 use crate::cli::{ExitCode, UserCommand};
@@ -135,7 +136,31 @@ fn ask(stdin: &Stdin, prompt: &str) -> io::Result<Secret> {
     let mut stderr = io::stderr();
     stderr.write_all(prompt.as_bytes())?;
     stderr.flush()?;
-    line(stdin.lock())
+    let read = unless_ended(|| line(io::stdin().lock()));
+    if read.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted) {
+        // What is said next stands in a line of its own.
+        stderr.write_all(b"\n")?;
+    }
+    read
+}
+
+/// Waits for what is read, or for a signal that would end the process: the terminal must show again what is typed first.
+fn unless_ended(read: impl FnOnce() -> io::Result<Secret> + Send + 'static) -> io::Result<Secret> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let done = runtime.block_on(async {
+        let (mut interrupt, mut quit) = (signal(SignalKind::interrupt())?, signal(SignalKind::quit())?);
+        let (mut terminate, mut hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+        tokio::select! {
+            read = tokio::task::spawn_blocking(read) => read.map_err(io::Error::other)?,
+            _ = interrupt.recv() => Err(ErrorKind::Interrupted.into()),
+            _ = quit.recv() => Err(ErrorKind::Interrupted.into()),
+            _ = terminate.recv() => Err(ErrorKind::Interrupted.into()),
+            _ = hangup.recv() => Err(ErrorKind::Interrupted.into()),
+        }
+    });
+    // The line may never come.
+    runtime.shutdown_background();
+    done
 }
 
 /// A line without its end. What is longer than any password is not read further.
@@ -200,6 +225,22 @@ mod tests {
             assert_eq!(line(input.as_bytes()).unwrap().expose(), expected, "{input:?}");
         }
         assert!(line(b"\xff\n".as_slice()).is_err());
+    }
+
+    #[test]
+    fn a_signal_ends_the_waiting_and_not_the_process() {
+        for name in ["-INT", "-QUIT", "-TERM", "-HUP"] {
+            let (_kept, line) = std::sync::mpsc::channel::<()>();
+            let read = move || {
+                let process = std::process::id().to_string();
+                assert!(std::process::Command::new("kill").args([name, &process]).status().unwrap().success());
+                line.recv().unwrap_err();
+                Ok(Secret::new("too late".to_owned()))
+            };
+            assert_eq!(unless_ended(read).unwrap_err().kind(), ErrorKind::Interrupted, "{name}");
+        }
+        let read = unless_ended(|| line(b"pencil\n".as_slice()));
+        assert_eq!(read.unwrap().expose(), "pencil");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub fn login(client: &mut Client, user: &str, password: &str) -> Reply {
 /// SCRAM-SHA-256, by a client that cannot bind.
 #[track_caller]
 pub fn scram(client: &mut Client, user: &str, password: &str) -> Reply {
-    Scram { mechanism: "SCRAM-SHA-256", flag: "n", binding: &[] }.play(client, user, password)
+    UNBOUND.play(client, user, password)
 }
 
 /// SCRAM-SHA-256-PLUS, bound to the connection.
@@ -53,6 +53,9 @@ pub fn scram_plus(client: &mut Client, user: &str, password: &str) -> Reply {
     let binding = client.binding();
     Scram { mechanism: "SCRAM-SHA-256-PLUS", flag: "p=tls-exporter", binding: &binding }.play(client, user, password)
 }
+
+/// A client of SCRAM-SHA-256 that cannot bind.
+pub const UNBOUND: Scram<'_> = Scram { mechanism: "SCRAM-SHA-256", flag: "n", binding: &[] };
 
 /// How a client of SCRAM goes about channel binding.
 #[derive(Clone, Copy, Debug)]
@@ -69,12 +72,41 @@ impl Scram<'_> {
     /// The whole exchange. The server's proof must be right where it gives one; what is returned is its last reply.
     #[track_caller]
     pub fn play(&self, client: &mut Client, user: &str, password: &str) -> Reply {
+        match self.begin(client, user) {
+            Ok(begun) => begun.prove(client, password),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// The first message, and what the server says to it.
+    ///
+    /// # Errors
+    /// It was no challenge.
+    #[track_caller]
+    pub fn begin(&self, client: &mut Client, user: &str) -> Result<Begun, Reply> {
         let bare = format!("n={user},r=rOprNGfwEbeRWgbNEkqO");
         let first = client.ask(&format!("AUTH {} {}", self.mechanism, encode(format!("{},,{bare}", self.flag))));
         if first.code != 334 {
-            return first;
+            return Err(first);
         }
-        let first = challenge(&first);
+        let channel = [format!("{},,", self.flag).as_bytes(), self.binding].concat();
+        Ok(Begun { bare, first: challenge(&first), channel: encode(channel) })
+    }
+}
+
+/// An exchange of SCRAM in which the client's proof is due.
+#[derive(Debug)]
+pub struct Begun {
+    bare: String,
+    first: String,
+    channel: String,
+}
+
+impl Begun {
+    /// The proof, and what the server says at last.
+    #[track_caller]
+    pub fn prove(self, client: &mut Client, password: &str) -> Reply {
+        let Begun { bare, first, channel } = self;
         let [nonce, salt, iterations] = ["r=", "s=", "i="].map(|name| {
             let value = first.split(',').find_map(|attribute| attribute.strip_prefix(name));
             value.unwrap_or_else(|| client.fail("the server's first message lacks something"))
@@ -83,8 +115,7 @@ impl Scram<'_> {
         let salt = STANDARD.decode(salt).expect("base64");
         let iterations = iterations.parse().expect("a number");
         let salted = pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password.as_bytes(), &salt, iterations);
-        let channel = [format!("{},,", self.flag).as_bytes(), self.binding].concat();
-        let without_proof = format!("c={},r={nonce}", encode(channel));
+        let without_proof = format!("c={channel},r={nonce}");
         let message = format!("{bare},{first},{without_proof}");
 
         let client_key = hmac(&salted, b"Client Key");

@@ -1,4 +1,4 @@
-//! SASL (RFC 4422) for a server, as a machine: responses in, steps out.
+//! SASL (RFC 4422) for a server, as a machine: responses in, steps out. Of a client there is SCRAM alone.
 //!
 //! The crate knows the mechanisms and nothing else: no socket, no clock, no randomness, no users. Whoever runs the
 //! exchange carries octets (base64 is the protocol's matter, not SASL's), gives the nonce, looks users up, and obeys:
@@ -36,5 +36,6 @@ mod verifier;
 pub use exchange::{Exchange, Failure, Step, Terms};
 pub use mechanism::Mechanism;
 pub use preparation::{FIELD, PreparationError, prepare_password, prepare_user};
+pub use scram::{ScramClient, ScramError};
 pub use secret::Secret;
 pub use verifier::{ITERATIONS, Verifier, VerifierError};

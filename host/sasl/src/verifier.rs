@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::{PreparationError, prepare_password};
+use crate::{PreparationError, Secret, prepare_password};
 
 /// How often a password may be hashed. Less than the first is what RFC 7677 section 4 warns of; more than the last
 /// takes seconds for one login, and is a slip of the hand.
@@ -44,16 +44,8 @@ impl Verifier {
     /// # Errors
     /// The password cannot be prepared.
     pub fn derive(password: &str, salt: &[u8], iterations: u32) -> Result<Verifier, PreparationError> {
-        let password = prepare_password(password)?;
-        let mut salted = Zeroizing::new([0; 32]);
-        pbkdf2::pbkdf2_hmac::<Sha256>(password.expose().as_bytes(), salt, iterations, &mut *salted);
-        let client_key = Zeroizing::new(hmac(&salted, b"Client Key"));
-        Ok(Verifier {
-            salt: salt.to_vec(),
-            iterations,
-            stored_key: Sha256::digest(*client_key).into(),
-            server_key: hmac(&salted, b"Server Key"),
-        })
+        let keys = Keys::derive(&prepare_password(password)?, salt, iterations);
+        Ok(Verifier { salt: salt.to_vec(), iterations, stored_key: keys.stored(), server_key: *keys.server })
     }
 
     /// Whether this is the password. Takes as long as [`derive`](Verifier::derive).
@@ -75,6 +67,42 @@ impl Verifier {
     /// The server's signature over `message`.
     pub(crate) fn signature(&self, message: &[u8]) -> [u8; 32] {
         hmac(&self.server_key, message)
+    }
+}
+
+/// What a password comes to with a salt (RFC 5802 section 3): as good as the password, where the salt is the same.
+pub(crate) struct Keys {
+    client: Zeroizing<[u8; 32]>,
+    server: Zeroizing<[u8; 32]>,
+}
+
+impl Keys {
+    /// Hashes a prepared password so many times.
+    pub(crate) fn derive(password: &Secret, salt: &[u8], iterations: u32) -> Keys {
+        let mut salted = Zeroizing::new([0; 32]);
+        pbkdf2::pbkdf2_hmac::<Sha256>(password.expose().as_bytes(), salt, iterations, &mut *salted);
+        Keys {
+            client: Zeroizing::new(hmac(&salted, b"Client Key")),
+            server: Zeroizing::new(hmac(&salted, b"Server Key")),
+        }
+    }
+
+    fn stored(&self) -> [u8; 32] {
+        Sha256::digest(*self.client).into()
+    }
+
+    /// The client's proof over `message`.
+    pub(crate) fn proof(&self, message: &[u8]) -> [u8; 32] {
+        let mut proof = hmac(&self.stored(), message);
+        for (octet, with) in proof.iter_mut().zip(self.client.iter()) {
+            *octet ^= with;
+        }
+        proof
+    }
+
+    /// The server's signature over `message`.
+    pub(crate) fn signature(&self, message: &[u8]) -> [u8; 32] {
+        hmac(&self.server, message)
     }
 }
 

@@ -6,7 +6,9 @@ mod support;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pillarbox_sasl::{Exchange, FIELD, Mechanism, Step, Terms, Verifier, VerifierError};
+use pillarbox_sasl::{
+    Exchange, FIELD, Mechanism, ScramClient, ScramError, Secret, Step, Terms, Verifier, VerifierError,
+};
 use support::{NONCE, begin, client_final, line, verifier};
 
 const CHANNEL: &[u8] = &[0x9a; 32];
@@ -278,4 +280,87 @@ fn verifiers_are_text() {
         assert_eq!(broken.parse::<Verifier>(), Err(expected), "{broken}");
     }
     assert!(text.replace("4096:", "10000000:").parse::<Verifier>().is_ok());
+}
+
+/// A client whose nonce is RFC 7677's.
+fn client(user: &str, offered: bool, channel_binding: Option<&[u8]>) -> ScramClient {
+    let password = Secret::new("pencil".to_owned());
+    ScramClient::begin(user, &password, "rOprNGfwEbeRWgbNEkqO", offered, channel_binding).unwrap()
+}
+
+#[test]
+fn a_client_in_rfc7677_section_3() {
+    let mut client = client("user", false, None);
+    assert_eq!(client.first(), "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
+    let first = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+    let last = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+    assert_eq!(client.respond(first.as_bytes()).unwrap(), last);
+    assert!(!client.is_proven());
+    assert_eq!(client.respond(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=").unwrap(), "");
+    assert!(client.is_proven());
+    assert_eq!(client.respond(b""), Err(ScramError::Malformed));
+    assert!(!client.is_proven());
+}
+
+#[test]
+fn a_client_binds_where_both_can() {
+    let cases = [
+        (false, None, "n,,", Mechanism::ScramSha256),
+        (true, None, "n,,", Mechanism::ScramSha256),
+        (false, Some(CHANNEL), "y,,", Mechanism::ScramSha256),
+        (true, Some(CHANNEL), "p=tls-exporter,,", Mechanism::ScramSha256Plus),
+    ];
+    for (offered, channel_binding, header, mechanism) in cases {
+        // RFC 5802 section 5.1 and RFC 4013: the name as the server reads it.
+        let mut client = client("u\u{ad}s=2C,\u{2163}", offered, channel_binding);
+        assert_eq!(client.mechanism(), mechanism);
+        assert_eq!(client.first(), format!("{header}n=us=3D2C=2CIV,r=rOprNGfwEbeRWgbNEkqO"));
+        let mut server = Exchange::begin(mechanism, terms(offered, channel_binding));
+        let mut step = server.respond(Some(client.first().as_bytes()));
+        loop {
+            step = match step {
+                Step::Lookup { user } if user == "us=2C,IV" => server.verified(&verifier()),
+                Step::Challenge(challenge) => server.respond(Some(client.respond(&challenge).unwrap().as_bytes())),
+                other => break assert_eq!(line(&other), "success us=2C,IV", "{header}"),
+            };
+        }
+        assert!(client.is_proven());
+    }
+}
+
+#[test]
+fn a_client_goes_no_further_with_a_server_that_is_not_the_one() {
+    use ScramError::{Iterations, Malformed, Unproven};
+    const NONCE: &str = "r=rOprNGfwEbeRWgbNEkqOtheirs";
+    let first = |rest: &str| format!("{NONCE},{rest}");
+    let cases = [
+        (first("s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4095"), Iterations),
+        (first("s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4294967295"), Iterations),
+        (first("s=W22ZaJ0SNY7soEsUEjb6gQ==,i="), Iterations),
+        (first("s=W22ZaJ0SNY7soEsUEjb6gQ=="), Malformed),
+        (first("s=,i=4096"), Malformed),
+        (first("s=*,i=4096"), Malformed),
+        (format!("m=must,{}", first("s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096")), Malformed),
+        // Nothing of its own, and not an answer to this client.
+        ("r=rOprNGfwEbeRWgbNEkqO,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".to_owned(), Malformed),
+        ("r=another,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".to_owned(), Malformed),
+        ("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_owned(), Malformed),
+        (String::new(), Malformed),
+        ("\0".to_owned(), Malformed),
+    ];
+    for (challenge, expected) in cases {
+        assert_eq!(client("user", false, None).respond(challenge.as_bytes()), Err(expected), "{challenge}");
+    }
+    for challenge in ["", "v=", "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "e=other-error", "v=*", "\u{e9}"] {
+        let mut client = client("user", false, None);
+        client.respond(first("s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096").as_bytes()).unwrap();
+        assert_eq!(client.respond(challenge.as_bytes()), Err(Unproven), "{challenge}");
+        assert!(!client.is_proven());
+    }
+    let refused = |user: &str, password: &str| {
+        ScramClient::begin(user, &Secret::new(password.to_owned()), "x", false, None).unwrap_err()
+    };
+    assert_eq!(refused("us\u{e000}er", "pencil"), pillarbox_sasl::PreparationError::Prohibited);
+    assert_eq!(refused("user", "\u{ad}"), pillarbox_sasl::PreparationError::Empty);
 }

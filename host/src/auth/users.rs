@@ -14,7 +14,7 @@ use super::credential::{Credential, ITERATIONS, SALT};
 use super::hashing::{Checked, Hashing};
 use super::mix::Mix;
 use super::source::{self, Fault, UsersError};
-use super::{entry, random};
+use super::{entry, key, random};
 
 /// Who may log in, and what proves them. Names are compared octet for octet, in their prepared form.
 pub struct Users {
@@ -96,8 +96,8 @@ impl Users {
         self.entries.is_empty()
     }
 
-    /// The SCRAM verifier of a user. Of one who has none, one that nothing proves: the same for the same name as long as
-    /// the process lives, across files, and like those of the file, so that nobody learns who is known (RFC 5802
+    /// The SCRAM verifier of a user. Of one who has none, one that nothing proves: the same for the same name, across
+    /// files and, where a key is kept, restarts; and like those of the file, so that nobody learns who is known (RFC 5802
     /// section 9 leaves that to the server).
     pub fn verifier(&self, user: &str) -> Verifier {
         // Made in any case, so that it takes as long for everyone.
@@ -143,9 +143,9 @@ impl Users {
         self.octets(label, user).iter().take(8).fold(0, |lot, octet| (lot << 8) | u64::from(*octet))
     }
 
-    /// What a name always has of its own, for as long as the process lives.
+    /// What a name always has of its own: see [`key`].
     fn octets(&self, label: &[u8], user: &str) -> [u8; 32] {
-        let mut mac = <Hmac<Sha256> as Mac>::new(&block(&self.secret).into());
+        let mut mac = <Hmac<Sha256> as Mac>::new(&block(key::kept().unwrap_or(&self.secret)).into());
         mac.update(label);
         mac.update(user.as_bytes());
         mac.finalize().into_bytes().into()

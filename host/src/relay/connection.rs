@@ -16,7 +16,7 @@ use super::wire::{Lost, Stream, Wire};
 use super::{Inner, login, passing};
 use crate::config::{HopProtocol, HopTlsMode, PassOn};
 use crate::spool::{Envelope, Reach};
-use crate::tls::Proof;
+use crate::tls::{ChannelBinding, Proof};
 
 /// A connection that a message can be sent over.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) server: Server,
     pub(super) keywords: Keywords,
     pub(super) security: Security,
+    /// What SCRAM binds a login to, where TLS gives it.
+    pub(super) binding: Option<ChannelBinding>,
     /// Messages it was used for.
     pub(super) messages: u32,
     /// Whether a transaction may be open at the other side.
@@ -78,7 +80,7 @@ impl Connection {
                 return Err(Fault::passing("4.4.1", text).into());
             }
         };
-        let mut security = Security::None;
+        let (mut security, mut binding) = (Security::None, None);
         let stream = match target.tls.implicit {
             true => {
                 let proof = proof(demand.mode);
@@ -87,7 +89,8 @@ impl Connection {
                     Failed::Fault(demand.unmet(unsafe_fault(server, &reason)))
                 })?;
                 security = secured(proof);
-                stream
+                binding = stream.1;
+                stream.0
             }
             false => stream,
         };
@@ -96,6 +99,7 @@ impl Connection {
             server: server.clone(),
             keywords: Keywords::default(),
             security,
+            binding,
             messages: 0,
             in_transaction: false,
             logged_in: false,
@@ -165,14 +169,16 @@ impl Connection {
             return Err(demand.unmet(Fault::passing("4.7.5", text)).into());
         };
         let proof = proof(demand.mode);
-        let stream = handshake(relay, &self.server, proof, stream).await.map_err(|reason| match optional {
-            true => Failed::Handshake(reason),
-            false => Failed::Fault(demand.unmet(unsafe_fault(&self.server, &reason))),
-        })?;
+        let (stream, binding) =
+            handshake(relay, &self.server, proof, stream).await.map_err(|reason| match optional {
+                true => Failed::Handshake(reason),
+                false => Failed::Fault(demand.unmet(unsafe_fault(&self.server, &reason))),
+            })?;
         // RFC 3207 section 4.2: what was said before is forgotten.
         self.wire = Wire::new(stream);
         self.keywords = Keywords::default();
         self.security = secured(proof);
+        self.binding = binding;
         self.hello(relay).await?;
         Ok(self)
     }
@@ -359,10 +365,13 @@ async fn handshake(
     server: &Server,
     proof: Proof,
     stream: Box<dyn Stream>,
-) -> Result<Box<dyn Stream>, String> {
+) -> Result<(Box<dyn Stream>, Option<ChannelBinding>), String> {
     let name = relay.target.tls.name.as_deref().unwrap_or(&server.name);
     match relay.connector.connect(name, proof, stream, relay.target.timeouts.connect).await {
-        Ok(stream) => Ok(Box::new(stream)),
+        Ok(stream) => {
+            let binding = ChannelBinding::of(stream.get_ref().1);
+            Ok((Box::new(stream), binding))
+        }
         Err(error) => Err(format!("no TLS with {server}: {}", crate::observe::chain(&error))),
     }
 }

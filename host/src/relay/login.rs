@@ -1,23 +1,27 @@
-//! Logging in at a server: AUTH PLAIN and LOGIN (RFC 4954), where nobody else can read along.
+//! Logging in at a server (RFC 4954), where nobody else can read along: by the strongest mechanism it offers of
+//! SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN and LOGIN.
 
 use std::io;
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use pillarbox_sasl::{ScramClient, ScramError, Secret};
 
 use super::Inner;
 use super::connection::Connection;
 use super::fault::{Fault, Phase};
+use super::reply::Reply;
+use crate::auth;
 use crate::config::Login;
 use crate::file;
 use crate::observe::chain;
 
 /// Reads the password, the first line of its file.
-pub(super) fn read_password(path: &Path) -> io::Result<String> {
-    let password = file::secret(path).map_err(io::Error::other)?;
+pub(super) fn read_password(path: &Path) -> io::Result<Secret> {
+    let password = Secret::new(file::secret(path).map_err(io::Error::other)?);
     // RFC 4616: NUL parts what PLAIN says.
-    match password.contains('\0') {
+    match password.expose().contains('\0') {
         true => Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is no password")),
         false => Ok(password),
     }
@@ -30,8 +34,6 @@ pub(super) async fn log_in(connection: &mut Connection, relay: &Inner, account: 
         let text = format!("the connection to {name} is in the clear, and no password is said over it");
         return Err(Fault::passing("4.7.11", text));
     }
-    let offered = |mechanism: &str| connection.keywords.auth.iter().any(|offered| offered == mechanism);
-    let (plain, login) = (offered("PLAIN"), offered("LOGIN"));
     let path = account.password_file.clone();
     let password = tokio::task::spawn_blocking(move || read_password(&path)).await.map_err(io::Error::other);
     let password = password.and_then(|password| password).map_err(|error| {
@@ -40,30 +42,101 @@ pub(super) async fn log_in(connection: &mut Connection, relay: &Inner, account: 
             format!("cannot use the password {}: {}", account.password_file.display(), chain(&error)),
         )
     })?;
-    let reply = if plain {
-        let response = STANDARD.encode(format!("\0{}\0{password}", account.user));
-        let line = format!("AUTH PLAIN {response}\r\n");
-        // RFC 4954 section 4: an initial response that would make the line too long waits for the challenge.
-        if line.len() <= 512 {
-            connection.command(relay, Phase::Login, &line).await?
-        } else {
-            let challenge = connection.command(relay, Phase::Login, "AUTH PLAIN\r\n").await?;
-            match challenge.code {
-                334 => connection.command(relay, Phase::Login, &format!("{response}\r\n")).await?,
-                _ => challenge,
-            }
+    let offers = |mechanism: &str| connection.keywords.auth.iter().any(|offered| offered == mechanism);
+    let (plain, login) = (offers("PLAIN"), offers("LOGIN"));
+    let mut reply = None;
+    if let Some(client) = scram_client(connection, account, &password) {
+        let said = scram(connection, relay, client).await?;
+        // A server may know the user, and keep of the password what SCRAM has no use for. It could have asked for PLAIN
+        // at once, so nothing is lost; one that lied in SCRAM gets here no more.
+        if said.code == 235 || !said.is_permanent() || !(plain || login) {
+            return outcome(&name, &said);
         }
+        reply = Some(said);
+    }
+    if plain {
+        let response = STANDARD.encode(format!("\0{}\0{}", account.user, password.expose()));
+        reply = Some(begin(connection, relay, "PLAIN", &response).await?);
     } else if login {
-        let mut reply = connection.command(relay, Phase::Login, "AUTH LOGIN\r\n").await?;
-        for said in [&account.user, &password] {
-            if reply.code != 334 {
-                break;
-            }
-            reply = connection.command(relay, Phase::Login, &format!("{}\r\n", STANDARD.encode(said))).await?;
+        reply = Some(prompted(connection, relay, account, &password).await?);
+    }
+    match reply {
+        Some(reply) => outcome(&name, &reply),
+        None => {
+            let text =
+                format!("{name} offers none of AUTH SCRAM-SHA-256, PLAIN and LOGIN that the login can be said in");
+            Err(Fault::passing("4.7.0", text))
         }
-        reply
-    } else {
-        return Err(Fault::passing("4.7.0", format!("{name} offers neither AUTH PLAIN nor AUTH LOGIN")));
+    }
+}
+
+fn outcome(name: &str, reply: &Reply) -> Result<(), Fault> {
+    if reply.code == 235 { Ok(()) } else { Err(Fault::turned_away(name, Phase::Login, reply)) }
+}
+
+/// SCRAM, if it is offered. What SASLprep refuses is for the others.
+fn scram_client(connection: &Connection, account: &Login, password: &Secret) -> Option<ScramClient> {
+    let offers = |mechanism: &str| connection.keywords.auth.iter().any(|offered| offered == mechanism);
+    let (bound, unbound) = (offers("SCRAM-SHA-256-PLUS"), offers("SCRAM-SHA-256"));
+    let binding = connection.binding.as_ref().map(|binding| binding.0.as_slice());
+    let nonce = auth::nonce();
+    let possible = unbound || (bound && binding.is_some());
+    if !possible || nonce.is_empty() {
+        return None;
+    }
+    ScramClient::begin(&account.user, password, &nonce, bound, binding).ok()
+}
+
+async fn scram(connection: &mut Connection, relay: &Inner, mut client: ScramClient) -> Result<Reply, Fault> {
+    let name = connection.server.name.clone();
+    let fault = |error: ScramError| {
+        let mut fault = Fault::passing("4.7.0", format!("no login by SCRAM: {error}"));
+        fault.failure.remote = Some(name.clone());
+        fault
     };
-    if reply.code == 235 { Ok(()) } else { Err(Fault::turned_away(&name, Phase::Login, &reply)) }
+    let mut reply = begin(connection, relay, client.mechanism().name(), &STANDARD.encode(client.first())).await?;
+    while reply.code == 334 {
+        let challenge = STANDARD
+            .decode(reply.lines.first().map_or("", String::as_str))
+            .map_err(|_| fault(ScramError::Malformed))?;
+        // Hashing is slow by intent.
+        let answered = tokio::task::spawn_blocking(move || (client.respond(&challenge), client)).await;
+        let (response, same) = answered.map_err(|error| Fault::passing("4.3.0", error.to_string()))?;
+        client = same;
+        let response = STANDARD.encode(response.map_err(fault)?);
+        reply = connection.command(relay, Phase::Login, &format!("{response}\r\n")).await?;
+    }
+    // Who says that all is well, and has not proven to know the password, may be anyone.
+    if reply.code == 235 && !client.is_proven() { Err(fault(ScramError::Unproven)) } else { Ok(reply) }
+}
+
+/// LOGIN: the name and the password, each when it is asked for.
+async fn prompted(
+    connection: &mut Connection,
+    relay: &Inner,
+    account: &Login,
+    password: &Secret,
+) -> Result<Reply, Fault> {
+    let mut reply = connection.command(relay, Phase::Login, "AUTH LOGIN\r\n").await?;
+    for said in [account.user.as_str(), password.expose()] {
+        if reply.code != 334 {
+            break;
+        }
+        reply = connection.command(relay, Phase::Login, &format!("{}\r\n", STANDARD.encode(said))).await?;
+    }
+    Ok(reply)
+}
+
+/// AUTH with an initial response, in base64.
+async fn begin(connection: &mut Connection, relay: &Inner, mechanism: &str, response: &str) -> Result<Reply, Fault> {
+    let line = format!("AUTH {mechanism} {response}\r\n");
+    // RFC 4954 section 4: an initial response that would make the line too long waits for the challenge.
+    if line.len() <= 512 {
+        return connection.command(relay, Phase::Login, &line).await;
+    }
+    let challenge = connection.command(relay, Phase::Login, &format!("AUTH {mechanism}\r\n")).await?;
+    match challenge.code {
+        334 => connection.command(relay, Phase::Login, &format!("{response}\r\n")).await,
+        _ => Ok(challenge),
+    }
 }

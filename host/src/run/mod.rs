@@ -171,6 +171,7 @@ impl Server {
         let services = Services { kv: Some(kv.clone()), ..Services::default() };
         let prepared = Arc::new(prepare(&choice, &runtime, &services).await?);
         let spool = Spool::open(&prepared.config.server.state_dir)?;
+        users::keep_key(&prepared.config.server.state_dir);
         kv.begin();
         let Prepared { config: Config { delivery, server: named, .. }, routes, .. } = &*prepared;
         let routes = Arc::new(routes.clone());

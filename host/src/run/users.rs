@@ -1,7 +1,7 @@
 //! The files of users: read with a configuration, and read again when they change, so that `pillarbox user add` needs no
 //! reload.
 
-use crate::auth::Users;
+use crate::auth::{self, Users};
 use crate::config::{Config, Problem};
 use crate::observe;
 use arc_swap::ArcSwap;
@@ -26,6 +26,13 @@ pub(super) fn load(config: &Config) -> (BTreeMap<PathBuf, Shared>, Vec<Problem>)
         }
     }
     (files, problems)
+}
+
+/// Keeps what unknown users are shown the same over restarts, where the state directory can be written. Blocking.
+pub(super) fn keep_key(state_dir: &Path) {
+    if let Err(error) = auth::keep_key(state_dir) {
+        tracing::warn!(%error, "the key of what unknown users are shown cannot be kept, it lasts until the server ends");
+    }
 }
 
 /// Files that changed and cannot be used, with the reason, for `status`.

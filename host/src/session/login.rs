@@ -22,12 +22,19 @@ pub(super) struct Exchange {
 }
 
 enum Speaker {
-    /// The server; with the extension that knew the user, once one did.
-    Own(pillarbox_sasl::Exchange, Option<Arc<str>>),
+    /// The server; with who knew the user, once somebody did.
+    Own(pillarbox_sasl::Exchange, Ground),
     /// The extension that declared the mechanism.
     Extension,
     /// An extension that has said all it had to say: the response ends it well.
     Finished { user: String, extension: Arc<str> },
+}
+
+/// What a login rests on.
+struct Ground {
+    origin: Origin,
+    /// Of a user of the file, the entry that was compared with. It may be another by the time the exchange ends.
+    print: Option<[u8; 32]>,
 }
 
 /// What the client is told next.
@@ -39,7 +46,7 @@ enum Said {
 
 /// Who says that a login is right, and who it is.
 enum Verdict {
-    Right { user: String, origin: Origin },
+    Right { user: String, ground: Ground },
     Wrong,
     Later,
     Refused(Refusal),
@@ -49,12 +56,11 @@ impl Session {
     /// Takes AUTH, with the response it may have brought.
     pub(super) async fn authenticate(&mut self, ask: ask::Auth<'_>) {
         let mechanism = ask.mechanism().to_owned();
-        let limits = self.attempt_limits();
         self.exchange = None;
-        let said = match self.service.attempts.admits(self.address(), None, limits, Instant::now()) {
-            Err(what) => Said::Refuse(self.too_many(&mechanism, None, what)),
+        let said = match self.admits(&mechanism, None) {
+            Err(refusal) => Said::Refuse(refusal),
             Ok(()) => match self.begin(&mechanism) {
-                Some(machine) => self.drive(mechanism, machine, None, ask.initial()).await,
+                Some(machine) => self.drive(mechanism, machine, Ground::of_users(None), ask.initial()).await,
                 None => {
                     let heard = self.policy.authenticate(&mechanism, ask.initial(), &mut self.facts).await;
                     self.extension_said(mechanism, heard)
@@ -99,15 +105,25 @@ impl Session {
 
     async fn hear(&mut self, exchange: Exchange, response: &[u8]) -> Said {
         let Exchange { mechanism, speaker } = exchange;
+        let user = match &speaker {
+            Speaker::Own(machine, _) => machine.user(),
+            Speaker::Extension => None,
+            Speaker::Finished { user, .. } => Some(user.as_str()),
+        };
+        // Asked before each response: many exchanges may have been begun at one time, and a challenge that answers the
+        // right guess alone, as SCRAM's proof of the server does, would tell which it was.
+        if let Err(refusal) = self.admits(&mechanism, user) {
+            return Said::Refuse(refusal);
+        }
         match speaker {
-            Speaker::Own(machine, judge) => self.drive(mechanism, machine, judge, Some(response)).await,
+            Speaker::Own(machine, ground) => self.drive(mechanism, machine, ground, Some(response)).await,
             Speaker::Extension => {
                 let heard = self.policy.respond(response, &mut self.facts).await;
                 self.extension_said(mechanism, heard)
             }
             // RFC 4954 section 4: what goes with a success is a challenge, to which the response is empty.
             Speaker::Finished { user, extension } if response.is_empty() => {
-                self.logged_in(&mechanism, Verdict::Right { user, origin: by(extension) }, None)
+                self.logged_in(&mechanism, Verdict::Right { user, ground: Ground::of(extension) }, None)
             }
             Speaker::Finished { user, .. } => {
                 self.logged_in(&mechanism, Verdict::Refused(reply::authentication_malformed()), Some(&user))
@@ -126,7 +142,7 @@ impl Session {
                 Said::Challenge(data)
             }
             policy::Exchange::Success { user, data: None, extension } => {
-                self.logged_in(&mechanism, Verdict::Right { user, origin: by(extension) }, None)
+                self.logged_in(&mechanism, Verdict::Right { user, ground: Ground::of(extension) }, None)
             }
             policy::Exchange::Failure(Some(words)) => self.logged_in(&mechanism, Verdict::Refused(words), None),
             policy::Exchange::Failure(None) => self.logged_in(&mechanism, Verdict::Wrong, None),
@@ -139,7 +155,7 @@ impl Session {
         &mut self,
         mechanism: String,
         mut machine: pillarbox_sasl::Exchange,
-        mut judge: Option<Arc<str>>,
+        mut ground: Ground,
         response: Option<&[u8]>,
     ) -> Said {
         let mut step = machine.respond(response);
@@ -148,7 +164,7 @@ impl Session {
             let user = user.as_deref();
             step = match step {
                 Step::Challenge(data) => {
-                    self.exchange = Some(Exchange { mechanism, speaker: Speaker::Own(machine, judge) });
+                    self.exchange = Some(Exchange { mechanism, speaker: Speaker::Own(machine, ground) });
                     return Said::Challenge(data);
                 }
                 Step::Failure(Failure::Malformed) => {
@@ -156,27 +172,26 @@ impl Session {
                 }
                 Step::Failure(Failure::Refused) => return self.logged_in(&mechanism, Verdict::Wrong, user),
                 Step::Password { user, password, authorization } => {
-                    if let Err(refusal) = self.admits(&mechanism, &user) {
+                    if let Err(refusal) = self.admits(&mechanism, Some(&user)) {
                         return Said::Refuse(refusal);
                     }
                     let verdict = self.password(&mechanism, &user, password, authorization.as_deref()).await;
                     return self.logged_in(&mechanism, verdict, Some(&user));
                 }
                 Step::Lookup { user } => {
-                    if let Err(refusal) = self.admits(&mechanism, &user) {
+                    if let Err(refusal) = self.admits(&mechanism, Some(&user)) {
                         return Said::Refuse(refusal);
                     }
                     match self.verifier(&mechanism, &user).await {
-                        Ok((verifier, extension)) => {
-                            judge = extension;
+                        Ok((verifier, found)) => {
+                            ground = found;
                             machine.verified(&verifier)
                         }
                         Err(verdict) => return self.logged_in(&mechanism, verdict, Some(&user)),
                     }
                 }
                 Step::Success { user } => {
-                    let origin = judge.map_or(Origin::Users, by);
-                    return self.logged_in(&mechanism, Verdict::Right { user: user.clone(), origin }, Some(&user));
+                    return self.logged_in(&mechanism, Verdict::Right { user: user.clone(), ground }, Some(&user));
                 }
             };
         }
@@ -190,31 +205,33 @@ impl Session {
             let credentials = Credentials::Password { mechanism, user, password: &password, authorization: wanted };
             match self.policy.judge(credentials, &mut self.facts).await {
                 Judged::Yes { user, extension } => {
-                    return Verdict::Right { user, origin: by(extension) };
+                    return Verdict::Right { user, ground: Ground::of(extension) };
                 }
                 Judged::Later => return Verdict::Later,
                 Judged::No | Judged::Nobody | Judged::Verifier { .. } => {}
             }
         }
         let Some(users) = users else { return Verdict::Wrong };
+        let print = users.print(user);
         match users.check(user, password, &self.service.hashing).await {
-            Checked::Right => Verdict::Right { user: user.to_owned(), origin: Origin::Users },
+            Checked::Right => Verdict::Right { user: user.to_owned(), ground: Ground::of_users(print) },
             Checked::Wrong => Verdict::Wrong,
             Checked::Busy => Verdict::Later,
         }
     }
 
     /// What SCRAM goes on with. Whoever is unknown has a verifier, too: one that nothing fits.
-    async fn verifier(&mut self, mechanism: &str, user: &str) -> Result<(Verifier, Option<Arc<str>>), Verdict> {
+    async fn verifier(&mut self, mechanism: &str, user: &str) -> Result<(Verifier, Ground), Verdict> {
         let users = self.post.users.as_ref().map(|users| users.load_full());
         if !users.as_ref().is_some_and(|users| users.knows(user)) {
             match self.policy.judge(Credentials::Lookup { mechanism, user }, &mut self.facts).await {
-                Judged::Verifier { verifier, extension } => return Ok((verifier, Some(extension))),
+                Judged::Verifier { verifier, extension } => return Ok((verifier, Ground::of(extension))),
                 Judged::Later => return Err(Verdict::Later),
                 Judged::No | Judged::Nobody | Judged::Yes { .. } => {}
             }
         }
-        Ok((users.as_ref().unwrap_or(&self.service.nobody).verifier(user), None))
+        let users = users.as_ref().unwrap_or(&self.service.nobody);
+        Ok((users.verifier(user), Ground::of_users(users.print(user))))
     }
 
     /// The end of an exchange: what is known of the login, in the session, the log and the counts.
@@ -238,11 +255,11 @@ impl Session {
         };
         let (status, refusal) = match verdict {
             // Forbidding wins over everything (docs/architecture.md, rule 9).
-            Verdict::Right { user, origin } if self.facts.forbidden.is_none() => {
+            Verdict::Right { user, ground: Ground { origin, print } } if self.facts.forbidden.is_none() => {
                 self.service.attempts.succeeded(address, Some(&user));
                 let (by, client) = (judge(&origin), self.facts.client_address());
                 tracing::info!(session = &*self.facts.id, mechanism, user = &*user, by, client = &*client, "logged in");
-                self.proof = self.print(&user);
+                self.proof = print;
                 self.facts_mut().log_in_by_auth(user, mechanism, origin);
                 self.settle_login();
                 return Said::Success;
@@ -263,10 +280,10 @@ impl Session {
         Said::Refuse(refusal)
     }
 
-    fn admits(&self, mechanism: &str, user: &str) -> Result<(), Refusal> {
+    fn admits(&self, mechanism: &str, user: Option<&str>) -> Result<(), Refusal> {
         let limits = self.attempt_limits();
-        let admitted = self.service.attempts.admits(self.address(), Some(user), limits, Instant::now());
-        admitted.map_err(|what| self.too_many(mechanism, Some(user), what))
+        let admitted = self.service.attempts.admits(self.address(), user, limits, Instant::now());
+        admitted.map_err(|what| self.too_many(mechanism, user, what))
     }
 
     fn too_many(&self, mechanism: &str, user: Option<&str>, what: &'static str) -> Refusal {
@@ -324,15 +341,22 @@ impl Session {
     }
 }
 
+impl Ground {
+    /// A user of the file, or a certificate.
+    fn of_users(print: Option<[u8; 32]>) -> Ground {
+        Ground { origin: Origin::Users, print }
+    }
+
+    /// An extension that stands for it. The client said it, so it goes where what the client said goes.
+    fn of(extension: Arc<str>) -> Ground {
+        Ground { origin: Origin::Extension(extension, Stage::Dialogue), print: None }
+    }
+}
+
 /// Who stands for a login, for the log.
 fn judge(origin: &Origin) -> &str {
     match origin {
         Origin::Extension(name, _) => name,
         Origin::Users | Origin::Host | Origin::Tls | Origin::Listener => "users",
     }
-}
-
-/// A login that an extension stands for. The client said it, so it goes where what the client said goes.
-fn by(extension: Arc<str>) -> Origin {
-    Origin::Extension(extension, Stage::Dialogue)
 }

@@ -3,7 +3,7 @@
 use super::name;
 use super::served::Served;
 use rustls::pki_types::UnixTime;
-use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
+use rustls::{CipherSuite, ConnectionCommon, ProtocolVersion, ServerConnection};
 
 /// What was agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,17 @@ pub struct ClientCertificate {
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChannelBinding(pub [u8; 32]);
 
+impl ChannelBinding {
+    /// Of either end of a connection whose handshake is done, RFC 9266's tls-exporter. Before TLS 1.3 it would need the
+    /// extended master secret, which is not everywhere.
+    pub fn of<Side>(connection: &ConnectionCommon<Side>) -> Option<ChannelBinding> {
+        if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok().map(ChannelBinding)
+    }
+}
+
 impl std::fmt::Debug for ChannelBinding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ChannelBinding")
@@ -61,7 +72,7 @@ impl Facts {
             cipher_bits: suite.map_or(0, cipher_bits),
             server_name: connection.server_name().map(str::to_ascii_lowercase),
             client: client(connection, served, now),
-            channel_binding: channel_binding(connection),
+            channel_binding: ChannelBinding::of(connection),
         }
     }
 }
@@ -74,14 +85,6 @@ fn client(connection: &ServerConnection, served: &Served, now: Option<UnixTime>)
     // One whose names cannot be read is nobody's.
     let Some(names) = name::read(chain.first()?) else { return Some(ClientCertificate::default()) };
     Some(ClientCertificate { verified: now.is_some_and(|now| clients.verified(chain, now)), ..names })
-}
-
-/// RFC 9266. Before TLS 1.3 it would need the extended master secret, which is not everywhere.
-fn channel_binding(connection: &ServerConnection) -> Option<ChannelBinding> {
-    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-        return None;
-    }
-    connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok().map(ChannelBinding)
 }
 
 /// As OpenSSL writes it, and with it every log and header field of the trade.

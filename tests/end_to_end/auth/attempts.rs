@@ -58,6 +58,25 @@ fn a_user_for_whom_too_many_failed_is_not_heard_from_anywhere() {
     assert_eq!(attempt(&server, 9, "nobody", "guess").code, 454);
 }
 
+/// Begun in time, each of them would be one more guess: the right one alone is answered by a proof of the server.
+#[test]
+fn exchanges_that_were_begun_before_are_not_heard_either() {
+    let server = start("10m");
+    let begun = [(); 2].map(|()| {
+        let mut client = server.client("edge");
+        client.hello();
+        let begun = auth::UNBOUND.begin(&mut client, NAME).unwrap();
+        (client, begun)
+    });
+    for last in [2, 3, 4] {
+        assert_eq!(attempt(&server, last, NAME, "guess").code, 535);
+    }
+    for (password, (mut client, begun)) in ["guess", PASSWORD].into_iter().zip(begun) {
+        assert_eq!(begun.prove(&mut client, password).last(), "454 4.7.0 too many failed logins, try again later");
+        client.expect("NOOP", "250 2.0.0 *");
+    }
+}
+
 #[test]
 fn a_success_does_not_buy_an_address_more_guesses() {
     let server = start("10m");

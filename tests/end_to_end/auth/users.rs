@@ -81,6 +81,19 @@ fn who_is_removed_or_has_another_password_is_out_of_open_sessions() {
     assert!(relays(&mut alice));
 }
 
+/// SCRAM shows a salt and waits: what is proven in the end is the password of the beginning.
+#[test]
+fn a_password_that_changes_during_an_exchange_gives_no_login() {
+    let server = start();
+    let (mut client, _) = hello(&server);
+    let begun = auth::UNBOUND.begin(&mut client, NAME).unwrap();
+    server.site().user(NAME, "another-password");
+    until("the new password", || logs_in(&server, NAME, "another-password"));
+    begun.prove(&mut client, PASSWORD);
+    assert!(!relays(&mut client) && login_of(&mut client).is_empty());
+    assert_eq!(auth::scram(&mut client, NAME, "another-password").code, 235);
+}
+
 /// The mend that the message asks for is enough.
 #[test]
 fn a_file_whose_rights_are_mended_is_read() {
@@ -132,6 +145,23 @@ fn a_file_with_nobody_in_it() {
     // There may be somebody in a moment; of SCRAM nobody has a verifier.
     assert_eq!(offered(&greeted), ["PLAIN", "LOGIN"]);
     assert_eq!(auth::plain(&mut client, NAME, PASSWORD).code, 535);
+}
+
+/// The salt of a known user stands in the file. One that changed would say that its user does not.
+#[test]
+fn what_an_unknown_user_is_shown_outlasts_a_restart() {
+    let site = site(CLEAR);
+    let shown = || {
+        let server = site.start();
+        let (mut client, _) = hello(&server);
+        let first = client.ask(&format!("AUTH SCRAM-SHA-256 {}", auth::encode("n,,n=nobody,r=abc")));
+        assert_eq!(server.stop(), Some(0));
+        auth::challenge(&first).split_once(",s=").unwrap().1.to_owned()
+    };
+    let before = shown();
+    assert_eq!(shown(), before);
+    let mode = fs::metadata(site.path("state/users-key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod changes;
 mod fairness;
+mod login;
 mod manners;
 mod notices;
 mod orders;

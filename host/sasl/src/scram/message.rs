@@ -1,4 +1,4 @@
-//! The two messages of a SCRAM client, by the grammar of RFC 5802 section 7.
+//! The two messages of a SCRAM client, by the grammar of RFC 5802 section 7, and what both sides know of it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -128,6 +128,11 @@ fn extensions<'a>(fields: impl Iterator<Item = &'a str>) -> Result<(), Failure> 
         }
     }
     Ok(())
+}
+
+/// A name as `saslname`.
+pub(super) fn saslname(name: &str) -> String {
+    name.replace('=', "=3D").replace(',', "=2C")
 }
 
 /// `saslname`: a comma is `=2C` and an equals sign `=3D`; RFC 5802 section 5.1 knows no other.

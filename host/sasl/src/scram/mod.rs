@@ -1,7 +1,10 @@
 //! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677): the client proves its password without sending it, the
 //! server proves that it has the verifier, and with -PLUS both prove that they speak over the same TLS connection.
 
+mod client;
 mod message;
+
+pub use client::{ScramClient, ScramError};
 
 use std::fmt;
 use std::mem;

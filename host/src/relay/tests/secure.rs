@@ -187,6 +187,27 @@ async fn logins() {
         (offer("PLAIN") + "C: AUTH *\nS: 454 4.7.0 later\nEND", "deferred 4.7.0 destination"),
         (offer("LOGIN") + "C: AUTH LOGIN\nS: 504 no\nEND", "deferred 4.5.4 destination"),
         (offer("CRAM-MD5") + "END", "deferred 4.7.0 destination"),
+        // It keeps nothing that SCRAM could use.
+        (
+            offer("PLAIN SCRAM-SHA-256")
+                + "C: AUTH SCRAM-SHA-256 *\nS: 535 5.7.8 no\nC: AUTH PLAIN AHRpbQB0YW5zdGFhZg==\nS: 235 ok\n"
+                + TAKEN,
+            taken,
+        ),
+        (
+            offer("PLAIN SCRAM-SHA-256") + "C: AUTH SCRAM-SHA-256 *\nS: 454 4.7.0 later\nEND",
+            "deferred 4.7.0 destination",
+        ),
+        (offer("SCRAM-SHA-256") + "C: AUTH SCRAM-SHA-256 *\nS: 535 5.7.8 no\nEND", "deferred 4.7.8 destination"),
+        // It is bound to TLS, and there is none.
+        (offer("SCRAM-SHA-256-PLUS LOGIN") + "C: AUTH LOGIN\nS: 504 no\nEND", "deferred 4.5.4 destination"),
+        // Whoever this is, it does not hear the password: no proof, no base64, no nonce of the client's ("r=x,s=eA==,i=4096").
+        (offer("SCRAM-SHA-256 PLAIN") + "C: AUTH SCRAM-SHA-256 *\nS: 235 ok\nEND", "deferred 4.7.0 destination"),
+        (offer("SCRAM-SHA-256 PLAIN") + "C: AUTH SCRAM-SHA-256 *\nS: 334 !\nEND", "deferred 4.7.0 destination"),
+        (
+            offer("SCRAM-SHA-256 PLAIN") + "C: AUTH SCRAM-SHA-256 *\nS: 334 cj14LHM9ZUE9PSxpPTQwOTY=\nEND",
+            "deferred 4.7.0 destination",
+        ),
     ];
     let mut bed = Bed::new();
     let password_file = bed.at.path().join("password");

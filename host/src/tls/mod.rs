@@ -108,7 +108,7 @@ impl Acceptor {
 
     /// From when to when each certificate holds, in the order of `tls.certificates`.
     pub fn validity(&self) -> Vec<Validity> {
-        self.0.served.load().validity.clone()
+        self.0.served.load().validity().cloned().collect()
     }
 
     /// Keeps good the tickets that clients have from `before`, which this one takes the place of, if it presents the

@@ -5,11 +5,14 @@ use crate::config::{Config, Explained, Instances, Listener, PassOn, Place, Prove
 use crate::extension::{Inspection, Row, Runtime, Services};
 use crate::observe::Counters;
 use crate::run::{self, Prepared};
+use crate::spool;
+use crate::tls::Standing;
 use anyhow::{Context, anyhow};
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -46,7 +49,11 @@ fn runtime(instances: Instances) -> Result<Runtime, Failure> {
 
 fn summary(prepared: &Prepared) -> String {
     let Prepared { config, loaded, .. } = prepared;
-    let mut text = format!("{}: no errors\n\n", config.source.name);
+    let mut text = format!("{}: no errors\n", config.source.name);
+    for warning in warnings(prepared) {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text.push('\n');
     let listeners = config.listeners.values().map(|listener| {
         let addresses: Vec<String> = listener.address.iter().map(ToString::to_string).collect();
         [listener.name.clone(), addresses.join(" "), listener.tls.mode.name().to_owned()]
@@ -79,6 +86,29 @@ fn summary(prepared: &Prepared) -> String {
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
+}
+
+/// What is served and should not stay as it is.
+fn warnings(prepared: &Prepared) -> Vec<String> {
+    let (state_dir, now) = (&prepared.config.server.state_dir, SystemTime::now());
+    let exposed = spool::exposed(state_dir).map(|mode| {
+        format!(
+            "anybody may write in the state directory {} (mode {mode:04o}); take it from them: chmod o-w",
+            state_dir.display()
+        )
+    });
+    let certificates = prepared.tls.iter().flat_map(|(listener, acceptor)| {
+        acceptor.validity().into_iter().filter_map(move |validity| {
+            let said = match validity.standing(now) {
+                Standing::Good => return None,
+                Standing::Early => "does not hold yet".to_owned(),
+                Standing::Ageing => format!("expires in {} days", validity.days_left(now)),
+                Standing::Expired => "has expired".to_owned(),
+            };
+            Some(format!("the certificate {} of listener {listener} {said}", validity.chain.display()))
+        })
+    });
+    exposed.into_iter().chain(certificates).collect()
 }
 
 /// The mail a route takes.

@@ -219,6 +219,33 @@ fn files_that_cannot_be_used_replace_nothing() {
 }
 
 #[test]
+fn a_pair_that_cannot_be_used_holds_up_no_other() {
+    let site = Site::new(&configs::discard(
+        "tls.mode = \"implicit\"\ntls.certificates = [\n\
+         { chain = \"tls/cert.pem\", key = \"tls/key.pem\" },\n\
+         { chain = \"other/cert.pem\", key = \"other/key.pem\" },\n]",
+    ));
+    let (first, second) = (Pair::new(&["mx.example.test"]), Pair::new(&["other.example.test"]));
+    first.write(&site.path("tls"));
+    second.write(&site.path("other"));
+    let server = site.start();
+    let shown = |name: &str| {
+        let mut client = Client::dial(server.address("edge"), None);
+        client.handshake_for(name);
+        client.certificate()
+    };
+    site.write("tls/cert.pem", "no certificate");
+    server.log().event("certificate not renewed, the old one stays", &[]);
+    let renewed = Pair::new(&["other.example.test"]);
+    renewed.write(&site.path("other"));
+    let event = server.log().event("certificate renewed", &[("listener", "edge")]);
+    assert!(event.field("chain").ends_with("other/cert.pem"), "{event:?}");
+    assert_eq!((shown("other.example.test"), shown("mx.example.test")), (renewed.der, first.der));
+    let errors = server.status()["renewal_errors"]["edge"].as_str().unwrap().to_owned();
+    assert!(errors.contains("tls/cert.pem") && !errors.contains("other/"), "{errors}");
+}
+
+#[test]
 fn new_authorities_are_believed_without_an_order() {
     let (first, second) = (Authority::new("First"), Authority::new("Second"));
     let server = site(&configs::discard(&asks("required")), &first).start();

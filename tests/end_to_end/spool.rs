@@ -43,6 +43,28 @@ fn a_message_arrives_as_it_was_sent() {
 }
 
 #[test]
+fn a_state_directory_that_anybody_may_write_in_is_warned_of() {
+    let site = Site::new(&configs::maildirs(""));
+    fs::create_dir(site.path("state")).unwrap();
+    for (mode, warned) in [(0o700, false), (0o755, false), (0o770, false), (0o777, true), (0o1777, true)] {
+        fs::set_permissions(site.path("state"), fs::Permissions::from_mode(mode)).unwrap();
+        let checked = site.run(&["check"]).exits(0).stdout;
+        let said = format!("warning: anybody may write in the state directory {}", site.path("state").display());
+        assert_eq!(checked.contains(&said), warned, "{mode:o}: {checked}");
+        let server = site.start();
+        let logged = server
+            .log()
+            .events()
+            .iter()
+            .any(|event| event.level == "warn" && event.is("anybody may write in the state directory"));
+        assert_eq!(logged, warned, "{mode:o}");
+        // It is somebody's all the same, and left as it is.
+        assert_eq!(fs::metadata(site.path("state")).unwrap().permissions().mode() & 0o7777, mode);
+        server.stop();
+    }
+}
+
+#[test]
 fn every_recipient_has_a_copy_and_hears_of_no_other() {
     let server = Server::start(&configs::maildirs(""));
     let mut client = server.client("edge");

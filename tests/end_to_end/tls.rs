@@ -184,6 +184,17 @@ fn a_certificate_that_has_expired_replaces_none() {
     let mut client = Client::connect_tls(server.address("edge"));
     client.hello();
     client.quit();
+    // It is no reason against a reload that changes something else.
+    let second = Pair::new(&["other.example.test"]);
+    second.write(&server.site().path("other"));
+    let pairs =
+        "{ chain = \"tls/cert.pem\", key = \"tls/key.pem\" }, { chain = \"other/cert.pem\", key = \"other/key.pem\" }";
+    let keys = format!("tls.mode = \"implicit\"\ntls.certificates = [{pairs}]\n");
+    server.reconfigure(&configs::discard(&keys)).exits(0);
+    let mut client = Client::dial(server.address("edge"), None);
+    client.handshake_for("other.example.test");
+    assert_eq!(client.certificate(), second.der);
+    server.site().run(&["check"]).exits(0).says("warning: the certificate ").says("of listener edge has expired");
 }
 
 #[test]

@@ -179,8 +179,15 @@ impl Connection {
         self.keywords = Keywords::default();
         self.security = secured(proof);
         self.binding = binding;
-        self.hello(relay).await?;
-        Ok(self)
+        match self.hello(relay).await {
+            Ok(()) => Ok(self),
+            // Under TLS 1.3 a server says only behind the handshake that it did not like it, for example for want of a
+            // certificate (RFC 8446 section 4.4.2.4).
+            Err(fault) if optional && fault.silent && fault.failure.reply.is_none() => {
+                Err(Failed::Handshake(fault.failure.text))
+            }
+            Err(fault) => Err(fault.into()),
+        }
     }
 
     /// Makes it ready for this message: passes its client on, and logs in where that was not done.

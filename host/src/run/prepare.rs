@@ -196,11 +196,12 @@ fn load_certificates(config: &Config) -> (BTreeMap<String, tls::Acceptor>, Vec<P
 /// Changing to a certificate that holds no more is a mistake.
 ///
 /// # Errors
-/// One of them has expired.
-pub(super) fn refuse_expired(acceptor: &tls::Acceptor) -> Result<(), Refused> {
-    let now = SystemTime::now();
-    match acceptor.validity().iter().find(|validity| validity.standing(now) == tls::Standing::Expired) {
-        Some(expired) => Err(Refused::Expired(expired.chain.clone())),
+/// One of them has expired that is not served by `before` already.
+pub(super) fn refuse_expired(acceptor: &tls::Acceptor, before: Option<&tls::Acceptor>) -> Result<(), Refused> {
+    let (now, served) = (SystemTime::now(), before.map(tls::Acceptor::validity).unwrap_or_default());
+    let expired = |validity: &tls::Validity| validity.standing(now) == tls::Standing::Expired;
+    match acceptor.validity().into_iter().find(|validity| expired(validity) && !served.contains(validity)) {
+        Some(expired) => Err(Refused::Expired(expired.chain)),
         None => Ok(()),
     }
 }

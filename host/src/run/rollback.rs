@@ -72,7 +72,7 @@ pub(super) fn take_over(
             // The same certificates: tickets that clients hold stay good.
             Some(before) if before.fingerprint() == acceptor.fingerprint() => acceptor.inherit(before),
             // Starting with an expired certificate is better than not starting; changing to one is a mistake.
-            _ => refuse_expired(acceptor)?,
+            before => refuse_expired(acceptor, before)?,
         }
     }
     Ok(())

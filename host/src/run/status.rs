@@ -60,12 +60,10 @@ impl Server {
                 standing: validity.standing(now).name().to_owned(),
             })
         });
-        let renewal_errors = serving
-            .now
-            .prepared
-            .tls
-            .iter()
-            .filter_map(|(listener, acceptor)| Some((listener.clone(), acceptor.last_renewal_error()?)));
+        let renewal_errors = serving.now.prepared.tls.iter().filter_map(|(listener, acceptor)| {
+            let errors = acceptor.renewal_errors();
+            (!errors.is_empty()).then(|| (listener.clone(), errors.join("; ")))
+        });
         let counts = self.queue.counts();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

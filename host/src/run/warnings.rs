@@ -1,15 +1,21 @@
-//! What is served all the same and hardly meant: in the configuration, and of its certificates. `check` and `reload` show
-//! it, the log keeps it.
+//! What is served all the same and hardly meant: in the configuration, of its certificates, and of where the server keeps
+//! its state. `check` and `reload` show it, the log keeps it.
 
 use super::Prepared;
 use crate::config::Problem;
-use crate::{observe, tls};
+use crate::{observe, spool, tls};
 use std::time::SystemTime;
 
 impl Prepared {
     /// All of it, in the order of the text.
     pub fn warnings(&self, now: SystemTime) -> Vec<Problem> {
         let mut warnings = self.config.warnings();
+        let state_dir = &self.config.server.state_dir;
+        if let Some(mode) = spool::exposed(state_dir) {
+            let path = state_dir.display();
+            let message = format!("anybody may write in the state directory {path} (mode {mode:04o})");
+            warnings.push(Problem::whole(message).help(format!("take it from them: chmod o-w {path}")).as_warning());
+        }
         for (name, acceptor) in &self.tls {
             let Some(listener) = self.config.listeners.get(name) else { continue };
             for (written, validity) in listener.tls.certificates.iter().zip(acceptor.validity()) {

@@ -48,7 +48,7 @@ pub use faults::Fault;
 pub use id::{InvalidId, MessageId};
 pub use in_hand::InHand;
 pub use journal::{Attempt, Ended, Progress, Record, Standing};
-pub use open::OpenError;
+pub use open::{OpenError, exposed};
 pub use outcome::{Duty, Failure, Outcome, Reach, Receipt, TEXT_MAX, numbers, one_line};
 pub use quarantine::{Aside, QuarantineError, Shelf};
 pub use reserve::{NoRoom, Room};

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -46,6 +46,10 @@ pub enum OpenError {
 pub(super) fn open(state_dir: &Path, disk: Arc<dyn SpoolIo>) -> Result<Inner, OpenError> {
     make_directory(state_dir, &*disk).map_err(failed("make", state_dir))?;
     let lock = lock(state_dir)?;
+    if let Some(mode) = exposed(state_dir) {
+        let (path, mode) = (state_dir.to_string_lossy(), format!("{mode:04o}"));
+        tracing::warn!(path = &*path, mode = mode.as_str(), "anybody may write in the state directory");
+    }
     let spool = state_dir.join("spool");
     let [incoming, queue, corrupt, quarantine] =
         ["incoming", "queue", "corrupt", "quarantine"].map(|name| spool.join(name));
@@ -92,6 +96,13 @@ pub(super) fn open(state_dir: &Path, disk: Arc<dyn SpoolIo>) -> Result<Inner, Op
     *inner.quarantined.get_mut() = i64::try_from(quarantined).unwrap_or(i64::MAX);
     inner.suspects = in_hand::recover(&inner);
     Ok(inner)
+}
+
+/// The mode of a state directory that anybody may write in. What lies there is for this user alone, but whoever can rename
+/// can put a spool or a control socket of their own in its place. A group is somebody's decision.
+pub fn exposed(state_dir: &Path) -> Option<u32> {
+    let mode = fs::metadata(state_dir).ok()?.permissions().mode() & 0o7777;
+    (mode & 0o002 != 0).then_some(mode)
 }
 
 /// Makes a directory for this user alone, its parents in the usual way, each durable in its parent.

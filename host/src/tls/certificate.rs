@@ -10,9 +10,11 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore};
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Why certificates cannot be used.
@@ -127,9 +129,28 @@ pub enum Fault {
 }
 
 /// A chain with its key.
+#[derive(Clone)]
 pub(super) struct Loaded {
-    pub(super) key: CertifiedKey,
+    pub(super) key: Arc<CertifiedKey>,
     pub(super) validity: Validity,
+}
+
+impl Loaded {
+    /// Refuses to follow one that holds at `now` when it does not itself. `index` is its place in `tls.certificates`.
+    pub(super) fn no_worse_than(self, before: &Validity, index: usize, now: SystemTime) -> Result<Loaded, TlsError> {
+        let source = match (self.validity.standing(now), before.standing(now)) {
+            (Standing::Expired, Standing::Good | Standing::Ageing) => Fault::Expired,
+            (Standing::Early, Standing::Good | Standing::Ageing) => Fault::Early,
+            _ => return Ok(self),
+        };
+        Err(TlsError::Chain { index, file: self.validity.chain, source })
+    }
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").field("validity", &self.validity).finish_non_exhaustive()
+    }
 }
 
 /// From when to when a certificate holds.
@@ -216,7 +237,7 @@ pub(super) fn load(index: usize, files: &config::Certificate, provider: &CryptoP
         }
     }
     let digest = digest(&key.cert);
-    Ok(Loaded { key, validity: Validity { chain: files.chain.clone(), not_before, not_after, digest } })
+    Ok(Loaded { key: Arc::new(key), validity: Validity { chain: files.chain.clone(), not_before, not_after, digest } })
 }
 
 /// Reads who may have signed the certificates of clients, into `roots`.

@@ -11,6 +11,7 @@ mod connector;
 mod facts;
 mod files;
 mod name;
+mod places;
 mod renewal;
 mod served;
 
@@ -21,6 +22,7 @@ pub use renewal::{Refreshed, watch};
 
 use crate::config;
 use arc_swap::ArcSwap;
+use places::{Denied, FAIR, Places};
 use renewal::Renewal;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use served::Served;
@@ -29,8 +31,6 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -44,7 +44,7 @@ pub struct Acceptor(Arc<Inner>);
 struct Inner {
     tls: config::Tls,
     served: ArcSwap<Served>,
-    places: Semaphore,
+    places: Places,
     renewal: Mutex<Renewal>,
     clock: Arc<dyn TimeProvider>,
 }
@@ -66,11 +66,10 @@ impl Acceptor {
         // Looked at before they are read, so that what is written in between is seen later.
         let renewal = Renewal::new(tls, moment(&*clock));
         let served = Served::load(tls, &clock)?;
-        let places = usize::try_from(tls.handshakes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Ok(Acceptor(Arc::new(Inner {
             tls: tls.clone(),
             served: ArcSwap::from_pointee(served),
-            places: Semaphore::new(places),
+            places: Places::new(tls.handshakes),
             renewal: Mutex::new(renewal),
             clock,
         })))
@@ -85,21 +84,23 @@ impl Acceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (patience, started) = (self.0.tls.handshake_timeout, Instant::now());
-        // The places are never closed.
-        let Ok(Ok(_place)) = timeout(patience, self.0.places.acquire()).await else {
-            return Err((HandshakeError::Busy(patience), None));
+        let patience = self.0.tls.handshake_timeout;
+        let handshake = async {
+            // A renewal meanwhile is for the next one.
+            let served = self.0.served.load_full();
+            let handshake = TlsAcceptor::from(Arc::clone(&served.config)).accept(stream).into_fallible();
+            let stream = handshake.await.map_err(|(error, stream)| (error.into(), Some(stream)))?;
+            let facts = Facts::of(stream.get_ref().1, &served, self.0.clock.current_time());
+            Ok((stream, facts))
         };
-        // A renewal meanwhile is for the next one.
-        let served = self.0.served.load_full();
-        let handshake = TlsAcceptor::from(Arc::clone(&served.config)).accept(stream).into_fallible();
-        let stream = match timeout(patience.saturating_sub(started.elapsed()), handshake).await {
-            Ok(Ok(done)) => done,
-            Ok(Err((error, stream))) => return Err((error.into(), Some(stream))),
-            Err(_) => return Err((HandshakeError::TooSlow(patience), None)),
-        };
-        let facts = Facts::of(stream.get_ref().1, &served, self.0.clock.current_time());
-        Ok((stream, facts))
+        self.0.places.hold(patience, handshake).await.unwrap_or_else(|denied| {
+            let error = match denied {
+                Denied::Busy => HandshakeError::Busy(patience),
+                Denied::TooSlow => HandshakeError::TooSlow(patience),
+                Denied::Displaced => HandshakeError::Displaced(FAIR),
+            };
+            Err((error, None))
+        })
     }
 
     /// A digest of all certificates in their order, and of what is asked of clients. Two acceptors with the same one
@@ -110,7 +111,7 @@ impl Acceptor {
 
     /// From when to when each certificate holds, in the order of `tls.certificates`.
     pub fn validity(&self) -> Vec<Validity> {
-        self.0.served.load().validity.clone()
+        self.0.served.load().validity().cloned().collect()
     }
 
     /// Keeps good the tickets that clients have from `before`, which this one takes the place of, if it presents the
@@ -146,6 +147,9 @@ pub enum HandshakeError {
     /// The time given was over before it could begin, because too many others were under way.
     #[error("no place for a handshake came free within {0:?}")]
     Busy(Duration),
+    /// It had its time, and others waited for its place.
+    #[error("the handshake took longer than {0:?} and another waited for its place")]
+    Displaced(Duration),
 }
 
 /// Without a clock it is 1970, when nothing is expired.

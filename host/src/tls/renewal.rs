@@ -4,9 +4,10 @@
 //! place of what can. The room says what happened in the log; who is to mend it is not known here.
 
 use super::Acceptor;
-use super::certificate::{Standing, TlsError, Validity};
+use super::certificate::{self, Standing, TlsError, Validity};
+use super::client::Clients;
 use super::files::Look;
-use super::served::Served;
+use super::served::{self, Served};
 use crate::{config, observe};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,85 +16,134 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-/// What came of a look at the files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refreshed {
-    /// What is in them is what is presented, or what was said to be unusable at an earlier look.
-    Same,
-    /// What is in them is presented from now on, and no session of before can be resumed. Named are the certificates that
-    /// were not presented before: none where only the authorities for clients changed.
-    Changed(Vec<Validity>),
+/// What came of a look at the files. Nothing where it is all as at the look before.
+#[derive(Debug, Default)]
+pub struct Refreshed {
+    /// The certificates that are presented from now on and were not before.
+    pub certificates: Vec<Validity>,
+    /// Whether other authorities stand behind clients from now on.
+    pub authorities: bool,
+    /// What cannot be used as it is, while what was there before still is. Said once for files that stay as they are;
+    /// [`Acceptor::renewal_errors`] keeps it.
+    pub failures: Vec<TlsError>,
 }
 
-/// What the last look found.
+/// What the last look found. Each pair stands on its own, and the authorities do: a renewal that went wrong for one name
+/// is no reason to let the certificate of another expire.
 #[derive(Debug)]
 pub(super) struct Renewal {
-    look: Look,
-    /// Whether it need not be repeated while the files look the same.
-    settled: bool,
-    /// Why what is in them is not presented.
-    error: Option<String>,
+    pairs: Vec<Part>,
+    authorities: Part,
 }
 
 impl Renewal {
     /// For files that are about to be read for the first time.
     pub(super) fn new(tls: &config::Tls, now: SystemTime) -> Renewal {
-        let look = Look::at(files(tls));
-        Renewal { settled: look.settled(now), look, error: None }
+        let pairs = tls.certificates.iter().map(|pair| Part::new(Look::at(files(pair)), now));
+        Renewal { pairs: pairs.collect(), authorities: Part::new(Look::at(authorities(tls)), now) }
+    }
+}
+
+/// Files that are of use only together.
+#[derive(Debug)]
+struct Part {
+    look: Look,
+    /// Whether it need not be repeated while the files look the same.
+    settled: bool,
+    /// Why what is in them is not in use.
+    error: Option<String>,
+}
+
+impl Part {
+    fn new(look: Look, now: SystemTime) -> Part {
+        Part { settled: look.settled(now), look, error: None }
+    }
+
+    /// Reads the files if they were written since; none where they were not, or the error is known. `look` was taken
+    /// before, so that what is written in between is seen the next time.
+    fn refresh<T>(
+        &mut self,
+        look: Look,
+        now: SystemTime,
+        read: impl FnOnce() -> Result<T, TlsError>,
+    ) -> Result<Option<T>, TlsError> {
+        let unchanged = look == self.look;
+        if unchanged && self.settled {
+            return Ok(None);
+        }
+        let read = read();
+        // One that is to hold later is not written again when it does.
+        self.settled = look.settled(now) && !read.as_ref().is_err_and(TlsError::passes);
+        self.look = look;
+        match read {
+            Ok(new) => {
+                self.error = None;
+                Ok(Some(new))
+            }
+            Err(error) => {
+                let text = Some(observe::chain(&error));
+                let known = unchanged && self.error == text;
+                self.error = text;
+                if known { Ok(None) } else { Err(error) }
+            }
+        }
     }
 }
 
 impl Acceptor {
-    /// Reads the files anew if they were written since, and presents what is in them from the next handshake on. It
-    /// waits for the disk, and is cheap while nothing was written.
-    ///
-    /// # Errors
-    /// They cannot be used as they are, and what was presented still is. The same error is not given twice for files
-    /// that stayed as they were; [`Acceptor::last_renewal_error`] keeps it.
-    pub fn refresh(&self) -> Result<Refreshed, TlsError> {
-        let now = self.now();
+    /// Reads anew what was written since, and presents what is in it from the next handshake on. It waits for the disk,
+    /// and is cheap while nothing was written.
+    pub fn refresh(&self) -> Refreshed {
+        let (now, tls) = (self.now(), &self.0.tls);
         let mut renewal = self.0.renewal.lock().unwrap_or_else(PoisonError::into_inner);
-        // Looked at before they are read, so that what is written in between is seen the next time.
-        let look = Look::at(files(&self.0.tls));
-        let unchanged = look == renewal.look;
-        if unchanged && renewal.settled {
-            return Ok(Refreshed::Same);
-        }
         let before = self.0.served.load_full();
-        let read = Served::load(&self.0.tls, &self.0.clock).and_then(|after| after.no_worse_than(&before, now));
-        // One that is to hold later is not written again when it does.
-        renewal.settled = look.settled(now) && !read.as_ref().is_err_and(TlsError::passes);
-        renewal.look = look;
-        match read {
-            Ok(after) => {
-                renewal.error = None;
-                if after.fingerprint == before.fingerprint {
-                    return Ok(Refreshed::Same);
+        let (mut pairs, mut clients) = (before.pairs.clone(), before.clients.clone());
+        let (provider, mut refreshed) = (served::provider(), Refreshed::default());
+        let parts = renewal.pairs.iter_mut().zip(&mut pairs);
+        for (index, (pair, (part, served))) in tls.certificates.iter().zip(parts).enumerate() {
+            let read = || certificate::load(index, pair, &provider)?.no_worse_than(&served.validity, index, now);
+            match part.refresh(Look::at(files(pair)), now, read) {
+                Ok(None) => {}
+                Ok(Some(new)) => {
+                    if new.validity != served.validity {
+                        refreshed.certificates.push(new.validity.clone());
+                    }
+                    *served = new;
                 }
-                let new = after.validity.iter().filter(|validity| !before.validity.contains(validity));
-                let new = new.cloned().collect();
-                self.0.served.store(Arc::new(after));
-                Ok(Refreshed::Changed(new))
-            }
-            Err(error) => {
-                let text = Some(observe::chain(&error));
-                let known = unchanged && renewal.error == text;
-                renewal.error = text;
-                if known { Ok(Refreshed::Same) } else { Err(error) }
+                Err(error) => refreshed.failures.push(error),
             }
         }
+        match renewal.authorities.refresh(Look::at(authorities(tls)), now, || Clients::load(tls, &provider)) {
+            Ok(None) => {}
+            Ok(Some(new)) => {
+                let told = |clients: &Option<Arc<Clients>>| clients.as_ref().map(|clients| clients.authorities.clone());
+                refreshed.authorities = told(&new) != told(&clients);
+                clients = new;
+            }
+            Err(error) => refreshed.failures.push(error),
+        }
+        if refreshed.authorities || !refreshed.certificates.is_empty() {
+            match Served::of(pairs, clients, &self.0.clock) {
+                Ok(after) => self.0.served.store(Arc::new(after)),
+                Err(error) => refreshed = Refreshed { failures: vec![error], ..Refreshed::default() },
+            }
+        }
+        refreshed
     }
 
-    /// Why what is in the files is not presented, if it is not: the error of the last [`Acceptor::refresh`] that read
-    /// them, in one line.
-    pub fn last_renewal_error(&self) -> Option<String> {
-        self.0.renewal.lock().unwrap_or_else(PoisonError::into_inner).error.clone()
+    /// Why what is in the files is not presented, where it is not: a line for each pair, and for the authorities.
+    pub fn renewal_errors(&self) -> Vec<String> {
+        let renewal = self.0.renewal.lock().unwrap_or_else(PoisonError::into_inner);
+        renewal.pairs.iter().chain([&renewal.authorities]).filter_map(|part| part.error.clone()).collect()
     }
 }
 
-fn files(tls: &config::Tls) -> impl Iterator<Item = &Path> {
-    let pairs = tls.certificates.iter().flat_map(|pair| [&*pair.chain, &*pair.key]);
-    pairs.chain(tls.client_authorities.iter().map(|file| &**file))
+fn files(pair: &config::Certificate) -> impl Iterator<Item = &Path> {
+    [&*pair.chain, &*pair.key].into_iter()
+}
+
+fn authorities(tls: &config::Tls) -> impl Iterator<Item = &Path> {
+    tls.client_authorities.iter().map(|file| &**file)
 }
 
 /// Looks after the certificates of `acceptors`, given by listener, each `interval` (not zero) until `stop` says true:
@@ -142,20 +192,10 @@ impl Watcher {
         self.0.retain(|name, _| acceptors.iter().any(|(listener, _)| listener == name));
         for (listener, acceptor) in acceptors {
             let mut told = Vec::new();
-            let changed = match acceptor.refresh() {
-                Ok(Refreshed::Same) => false,
-                Ok(Refreshed::Changed(new)) => {
-                    if new.is_empty() {
-                        told.push(What::Authorities);
-                    }
-                    told.extend(new.into_iter().map(What::Renewed));
-                    true
-                }
-                Err(error) => {
-                    told.push(What::NotRenewed(observe::chain(&error)));
-                    false
-                }
-            };
+            let Refreshed { certificates, authorities, failures } = acceptor.refresh();
+            told.extend(certificates.iter().cloned().map(What::Renewed));
+            told.extend(authorities.then_some(What::Authorities));
+            told.extend(failures.iter().map(|error| What::NotRenewed(observe::chain(error))));
             let known = self.0.remove(listener).unwrap_or_default();
             let now = acceptor.now();
             let standing = acceptor.validity().into_iter().map(|validity| {
@@ -167,7 +207,7 @@ impl Watcher {
                 |validity: &Validity| known.iter().find(|(old, _)| old == validity).map(|(_, standing)| *standing);
             for (validity, standing) in &standing {
                 let before = before(validity);
-                let news = before.map_or(changed, |before| before != *standing);
+                let news = before.map_or(certificates.contains(validity), |before| before != *standing);
                 match standing {
                     Standing::Ageing if news => told.push(What::Ageing(validity.clone(), validity.days_left(now))),
                     Standing::Expired if news => told.push(What::Expired(validity.clone())),

@@ -145,6 +145,26 @@ fn handshakes_at_a_time() {
 }
 
 #[test]
+fn those_that_stop_do_not_keep_out_who_goes_on() {
+    let (server, _) = start(&configs::discard(&(configs::tls("implicit") + "tls.handshakes = 20\n")));
+    let hello = client_hello(3);
+    let stopped: Vec<Client> = (0..25)
+        .map(|at| {
+            let client = Client::dial(server.address("edge"), None);
+            client.socket().write_all(&hello[..[0, 3, hello.len() - 1][at % 3]]).unwrap();
+            client
+        })
+        .collect();
+    // Long before the thirty seconds of a handshake are over.
+    let began = Instant::now();
+    Client::connect_tls(server.address("edge")).quit();
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    let event = server.log().event("tls handshake failed", &[]);
+    assert!(event.field("error").contains("another waited for its place"), "{event:?}");
+    drop(stopped);
+}
+
+#[test]
 fn a_rush_of_handshakes_does_not_keep_who_speaks_in_the_clear_waiting() {
     let (server, _) =
         start(&configs::discard(&(configs::tls("implicit") + "[listener.clear]\naddress = [\"127.0.0.1:0\"]\n")));

@@ -4,12 +4,16 @@ use std::fs;
 use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{WantsServerCert, WebPkiClientVerifier};
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::config::{Login, PassOn};
+
+type Builder = ConfigBuilder<ServerConfig, WantsServerCert>;
 
 /// An authority, and what it signs.
 struct Authority {
@@ -30,13 +34,24 @@ impl Authority {
 
     /// Shows a certificate for a name, that holds until the end of a year.
     fn server(&self, name: &str, until: i32) -> Option<TlsAcceptor> {
+        self.accepting(name, until, ServerConfig::builder().with_no_client_auth())
+    }
+
+    /// The same, and asks for one that it signed itself.
+    fn demanding(&self, name: &str) -> Option<TlsAcceptor> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(CertificateDer::pem_file_iter(&self.file).unwrap().map(Result::unwrap));
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+        self.accepting(name, 2120, ServerConfig::builder().with_client_cert_verifier(verifier))
+    }
+
+    fn accepting(&self, name: &str, until: i32, config: Builder) -> Option<TlsAcceptor> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(until, 12, 31);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder().with_no_client_auth();
         let config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
         Some(TlsAcceptor::from(Arc::new(config)))
     }
@@ -68,6 +83,15 @@ async fn tls_is_as_much_as_is_asked_for() {
         // It fails: anew in the clear.
         (Opportunistic, mx(), vec![with("C: STARTTLS\nS: 220 go\nGARBAGE"), with(TAKEN)], taken, ""),
         (Opportunistic, mx(), vec![with("C: STARTTLS\nS: 220 go"), with(TAKEN)], taken, ""),
+        // It fails where only the server knows of it: a certificate is wanted that there is not.
+        (Opportunistic, good.demanding("mx.example.test"), vec![tls.clone(), with(TAKEN)], taken, ""),
+        (
+            Required,
+            good.demanding("mx.example.test"),
+            vec![tls.clone()],
+            "deferred 4.4.2 destination",
+            "CertificateRequired",
+        ),
         (Required, mx(), vec![clear.replace(TAKEN, "END")], "deferred 4.7.4 destination", "offers no TLS"),
         (Required, bad.server("elsewhere.test", 2021), vec![tls.clone()], taken, ""),
         (Required, mx(), vec![with("C: STARTTLS\nS: 454 4.7.0 not now\nEND")], "deferred 4.7.4 destination", "454"),

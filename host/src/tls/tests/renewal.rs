@@ -47,17 +47,16 @@ impl Site {
 
     /// As text, without the directory.
     fn refresh(&self) -> String {
-        let text = match self.acceptor.refresh() {
-            Ok(Refreshed::Same) => "Same".to_owned(),
-            Ok(Refreshed::Changed(_)) => "Changed".to_owned(),
-            Err(error) => chained(&error),
-        };
+        let Refreshed { certificates, authorities, failures } = self.acceptor.refresh();
+        let changed = (authorities || !certificates.is_empty()).then(|| "Changed".to_owned());
+        let told: Vec<_> = changed.into_iter().chain(failures.iter().map(|error| chained(error))).collect();
+        let text = if told.is_empty() { "Same".to_owned() } else { told.join("; ") };
         text.replace(&format!("{}/", self.directory.path().display()), "")
     }
 
     /// Whether it presents this pair.
     fn presents(&self, pair: &Pair) -> bool {
-        self.acceptor.0.served.load().validity[0].digest == certificate::digest(std::slice::from_ref(&pair.der))
+        self.acceptor.0.served.load().pairs[0].validity.digest == certificate::digest(std::slice::from_ref(&pair.der))
     }
 }
 
@@ -94,7 +93,7 @@ fn what_can_be_used_takes_the_place_and_nothing_else() {
             assert_eq!(site.refresh(), said);
             // Said once, and kept.
             assert_eq!(site.refresh(), "Same");
-            let kept = site.acceptor.last_renewal_error().unwrap();
+            let [kept] = &*site.acceptor.renewal_errors() else { panic!("one error") };
             assert!(said.ends_with(&kept[kept.rfind(": ").unwrap()..]), "{kept}");
             assert!(site.presents(&old));
         }
@@ -105,14 +104,14 @@ fn what_can_be_used_takes_the_place_and_nothing_else() {
         );
         site.write(&new.chain, &new.key);
         assert_eq!(site.refresh(), "Changed");
-        assert!(site.presents(&new) && site.acceptor.last_renewal_error().is_none());
+        assert!(site.presents(&new) && site.acceptor.renewal_errors().is_empty());
         assert_eq!(site.refresh(), "Same");
         // A mistake that was taken back.
         site.write(&new.chain, &old.key);
         assert_eq!(site.refresh(), MISMATCH);
         site.write(&new.chain, &new.key);
         assert_eq!(site.refresh(), "Same");
-        assert!(site.acceptor.last_renewal_error().is_none());
+        assert!(site.acceptor.renewal_errors().is_empty());
         // The same mistake, made again, is said again.
         site.write(&new.chain, &old.key);
         assert_eq!(site.refresh(), MISMATCH);
@@ -284,6 +283,46 @@ fn listeners_are_told_apart_and_what_was_loaded_otherwise_is_no_news() {
     assert!(watcher.look(&[entry("edge", &reloaded)]).is_empty());
     // One that was gone is seen for the first time.
     assert!(watcher.look(&[entry("inner", &inner)]).is_empty());
+}
+
+#[test]
+fn each_pair_stands_on_its_own_and_so_do_the_authorities() {
+    let [one, two, other, authority] = [1, 2, 3, 4].map(|month| between(day(2100, 1, 1), day(2101, month, 1)));
+    let past = between(day(2099, 1, 1), day(2100, 1, 1));
+    let directory = TempDir::new().unwrap();
+    let mut tls = written(directory.path(), &[(&one.chain, &one.key), (&two.chain, &two.key)]);
+    tls.clients = config::TlsClients::Optional;
+    tls.client_authorities = vec![directory.path().join("authorities.pem")];
+    fs::write(&tls.client_authorities[0], &one.chain).unwrap();
+    let acceptor = Acceptor::load_by(&tls, Clock::at(day(2100, 1, 15))).unwrap();
+    let acceptors = [("edge".to_owned(), acceptor.clone())];
+    let mut watcher = Watcher::default();
+    let write = |index: usize, chain: &str, key: &str| {
+        replace(&tls.certificates[index].chain, chain);
+        replace(&tls.certificates[index].key, key);
+    };
+    let served = || -> Vec<String> { acceptor.validity().iter().map(observe_day).collect() };
+    // The first goes wrong, in whatever way, and the others are renewed.
+    write(0, &past.chain, &past.key);
+    write(1, &other.chain, &other.key);
+    assert_eq!(told(watcher.look(&acceptors)), ["edge renewed 2101-03-01", "edge not renewed"]);
+    assert_eq!(served(), ["2101-01-01", "2101-03-01"]);
+    write(0, "", &one.key);
+    replace(&tls.client_authorities[0], &authority.chain);
+    assert_eq!(told(watcher.look(&acceptors)), ["edge authorities", "edge not renewed"]);
+    // What is known of the first is not said again when the second is written.
+    write(1, &two.chain, &two.key);
+    replace(&tls.client_authorities[0], "");
+    assert_eq!(told(watcher.look(&acceptors)), ["edge renewed 2101-02-01", "edge not renewed"]);
+    let errors = acceptor.renewal_errors();
+    assert!(
+        errors.len() == 2 && errors[0].contains("chain0.pem") && errors[1].contains("authorities.pem"),
+        "{errors:?}"
+    );
+    write(0, &one.chain, &one.key);
+    replace(&tls.client_authorities[0], &one.chain);
+    assert_eq!(told(watcher.look(&acceptors)), ["edge authorities"]);
+    assert_eq!((served(), acceptor.renewal_errors()), (vec!["2101-01-01".to_owned(), "2101-02-01".to_owned()], vec![]));
 }
 
 #[test]

@@ -45,6 +45,7 @@ use moving::Moved;
 use pillarbox_smtp::{Patience, Server, Step, reply};
 use session::Session;
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,8 +214,15 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
                 // Whoever has read a refusal finds it in the log and the counts.
                 note(session, &mut machine);
                 let write = transport.write(&bytes, session.patience(Patience::Command));
-                if !matches!(until_stopped(&mut wait.stop, write).await, Some(Ok(()))) {
-                    return End::Broken;
+                match until_stopped(&mut wait.stop, write).await {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => {
+                        if error.kind() == ErrorKind::TimedOut {
+                            session.takes_nothing();
+                        }
+                        return End::Broken;
+                    }
+                    None => return End::Broken,
                 }
             }
             Step::Tarpit(errors) => {

@@ -166,6 +166,13 @@ impl Session {
         tokio::time::sleep(wait).await;
     }
 
+    /// The peer did not take in time what it was told, and cannot be told that either.
+    pub(super) fn takes_nothing(&self) {
+        self.service.counters.limit_reached("command-timeout");
+        let (session, client) = (&*self.facts.id, &*self.facts.client_address());
+        tracing::info!(session, limit = "command-timeout", client, "replies are not taken");
+    }
+
     /// The peer sent something before the banner.
     pub(super) fn talked_early(&mut self) {
         tracing::info!(session = &*self.facts.id, client = &*self.facts.client_address(), "talked before the banner");

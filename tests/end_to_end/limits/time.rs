@@ -162,4 +162,6 @@ fn replies_that_nobody_takes_cost_no_memory() {
     // Nobody else waits for it.
     server.client("edge").quit();
     server.log().event("session ended", &[("end", "broken connection")]);
+    server.log().event("replies are not taken", &[("limit", "command-timeout")]);
+    assert_eq!(server.status()["limits_reached"]["command-timeout"], 1);
 }

@@ -44,7 +44,7 @@ impl Command for Xforward {
 }
 
 impl Mail for Xforward {
-    /// The message begins: what was said goes with it, and is said of no other.
+    /// The message begins: what was said goes with it.
     fn mail(&mut self, _sender: &str, _parameters: &[Parameter]) -> Decision {
         let entries: Vec<Entry> = Attribute::ALL.into_iter().filter_map(recall).collect();
         if !entries.is_empty() {
@@ -61,21 +61,19 @@ impl Mail for Xforward {
 
 pillarbox_sdk::export!(Xforward: command, mail);
 
-/// Remembered of the connection: what belongs to the message is emptied by the MAIL it is to go with.
+/// Remembered of the message: it goes with its end, so it is said of no other, and RSET and EHLO take it back, as in
+/// Postfix.
 fn remember(forwarded: &Forwarded) -> Result<(), Error> {
     let name = forwarded.attribute.context_name();
     match &forwarded.value {
-        Some(value) => state::set(Scope::Connection, name, value.as_bytes()),
-        None => state::unset(Scope::Connection, name),
+        Some(value) => state::set(Scope::Message, name, value.as_bytes()),
+        None => state::unset(Scope::Message, name),
     }
 }
 
-/// Takes what was remembered, and forgets it.
+/// What was remembered.
 fn recall(attribute: Attribute) -> Option<Entry> {
     let name = attribute.context_name();
-    let value = state::get(Scope::Connection, name).ok()??;
-    if state::unset(Scope::Connection, name).is_err() {
-        fail("what was said of one message would be said of the next");
-    }
+    let value = state::get(Scope::Message, name).ok()??;
     Some(Entry { name: name.to_owned(), value: String::from_utf8(value).ok()? })
 }

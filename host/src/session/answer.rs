@@ -146,7 +146,7 @@ impl Session {
             self.note_refusal(Phase::Mail.name(), &refusal, "protocol");
             return ask.refuse(refusal);
         }
-        self.reset();
+        self.leave_message();
         // Asked before policy is: what cannot be kept need not be judged. What the client says of the size was checked by
         // the machine, against its own limit.
         let size = parameters.iter().find(|parameter| parameter.name == "SIZE").and_then(|it| it.value.as_deref());

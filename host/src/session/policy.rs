@@ -231,7 +231,7 @@ pub trait Policy: Send + Sync {
     /// The client changed, or TLS began: nothing of what extensions remember of the session may stay.
     fn forget(&mut self);
 
-    /// A new message begins: what extensions remember of the last one goes.
+    /// A message is over, or what was said before it is taken back: what extensions remember of it goes.
     fn forget_message(&mut self);
 
     /// The session idles: what costs memory goes, what is remembered stays.

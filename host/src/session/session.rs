@@ -220,8 +220,16 @@ impl Session {
 
     /// The message scope is over.
     pub(super) fn reset(&mut self) {
-        self.policy.forget_message();
         self.end_transaction();
+        self.leave_message();
+    }
+
+    /// What is known of the last message makes room for the next.
+    pub(super) fn leave_message(&mut self) {
+        // Whatever way it ended, it has.
+        if self.facts.transaction.is_some() {
+            self.end_transaction();
+        }
         let facts = self.facts_mut();
         facts.context.end_message();
         facts.context.unset(Scope::Connection, "message_rcpt_count");
@@ -261,8 +269,10 @@ impl Session {
         self.end_transaction();
     }
 
-    /// There is no transaction any more; what is known of its message stays in the context until the next (Momentum).
+    /// There is no transaction any more; what is known of its message stays in the context until the next (Momentum). What
+    /// extensions remember from here on is the next one's: it was said before MAIL, and RSET takes it back.
     pub(super) fn end_transaction(&mut self) {
+        self.policy.forget_message();
         self.transaction_since = None;
         self.facts_mut().transaction = None;
     }

@@ -36,7 +36,7 @@ impl Chair {
         *self = Chair { spent: self.spent, ..Chair::default() };
     }
 
-    /// A new message begins.
+    /// A message is over.
     pub(super) fn forget_message(&mut self) {
         if !self.remembered.message.is_empty() {
             Arc::make_mut(&mut self.remembered).message.clear();

@@ -110,8 +110,22 @@ fn ten_thousand_noops_are_too_many_where_nothing_is_said() {
         client.expect_reply("250 2.0.0 *");
     }
     client.expect_reply("421 4.7.0 too many commands without a message, closing connection");
-    client.expect_gone();
+    client.expect_close();
     reached(&server, "junk-commands", 1);
+}
+
+#[test]
+fn who_is_sent_away_while_it_still_sends_hears_why() {
+    let server = Server::start(&configs::discard("limits.commands = 5000\nlimits.junk-commands = 0"));
+    let mut client = server.client("edge");
+    client.send("HELP\r\n".repeat(20_000));
+    // Most of the replies are still on the server's side, and most of the commands nobody wanted to read.
+    server.log().event("session ended", &[("end", "closed")]);
+    for _ in 0..5000 {
+        client.expect_reply("214 2.0.0 *");
+    }
+    client.expect_reply("421 4.7.0 too many commands, closing connection");
+    client.expect_close();
 }
 
 #[test]

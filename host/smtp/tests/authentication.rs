@@ -175,7 +175,7 @@ fn mechanisms_are_shown_where_they_can_be_used() {
     };
     assert_eq!(ehlo(offered()), ["250-AUTH PLAIN LOGIN XSTEPS"]);
     assert_eq!(ehlo(Settings { tls: Tls::Offered, ..offered() }), ["250-STARTTLS", "250-AUTH PLAIN LOGIN XSTEPS"]);
-    assert_eq!(ehlo(Settings { tls: Tls::Required, ..offered() }), ["250-STARTTLS"]);
+    assert_eq!(ehlo(Settings { tls: Tls::Required, ..offered() }), ["250 STARTTLS"]);
     for auth in [Auth::Off, Auth::NeedsTls, Auth::Done, Auth::Offered(Arc::new([]))] {
         assert!(ehlo(Settings { auth, ..offered() }).is_empty());
     }

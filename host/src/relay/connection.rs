@@ -1,18 +1,15 @@
 //! A connection to one server, from the first octet to the moment when a message can be sent: greeting, EHLO, STARTTLS,
 //! XCLIENT, login.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::fault::{Fault, Phase};
 use super::keywords::Keywords;
 use super::reply::Reply;
 use super::servers::{At, Server};
-use super::wire::{Lost, Stream, Wire};
+use super::wire::{Lost, Stream, Wire, connect};
 use super::{Inner, login, passing};
 use crate::config::{HopProtocol, HopTlsMode, PassOn};
 use crate::spool::{Envelope, Reach};
@@ -381,24 +378,6 @@ async fn handshake(
         }
         Err(error) => Err(format!("no TLS with {server}: {}", crate::observe::chain(&error))),
     }
-}
-
-/// From the source address of its family, if there is one.
-async fn connect(at: &At, sources: &[IpAddr]) -> io::Result<Box<dyn Stream>> {
-    match at {
-        At::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
-        At::Tcp(address) => Ok(Box::new(connect_tcp(*address, sources).await?)),
-    }
-}
-
-async fn connect_tcp(address: SocketAddr, sources: &[IpAddr]) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    if let Some(source) = sources.iter().find(|source| source.is_ipv4() == address.is_ipv4()) {
-        socket.bind(SocketAddr::new(*source, 0))?;
-    }
-    let stream = socket.connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 /// How long a message that was sent waits for its used-up connection to end.

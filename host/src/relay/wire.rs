@@ -5,14 +5,17 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::reply::{Garbled, Partial, Reply};
+use super::servers::At;
 
 /// What a connection is made of: TCP, a Unix socket, or TLS over either.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -122,3 +125,21 @@ impl fmt::Debug for Wire {
 
 const CHUNK: usize = 4096;
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Connects, from the source address of its family, if there is one.
+pub(super) async fn connect(at: &At, sources: &[IpAddr]) -> io::Result<Box<dyn Stream>> {
+    match at {
+        At::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+        At::Tcp(address) => Ok(Box::new(connect_tcp(*address, sources).await?)),
+    }
+}
+
+async fn connect_tcp(address: SocketAddr, sources: &[IpAddr]) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(source) = sources.iter().find(|source| source.is_ipv4() == address.is_ipv4()) {
+        socket.bind(SocketAddr::new(*source, 0))?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}

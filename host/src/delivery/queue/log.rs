@@ -75,6 +75,15 @@ pub(super) fn log_failed(envelope: &Envelope, index: usize, attempts: u32, failu
     );
 }
 
+pub(super) fn log_expired(envelope: &Envelope, now: Now) {
+    tracing::warn!(
+        session = envelope.session.as_str(),
+        id = envelope.id.as_str(),
+        age_ms = now.wall.saturating_sub(envelope.received),
+        "message expired"
+    );
+}
+
 pub(super) fn log_ended(envelope: &Envelope, now: Now) {
     tracing::info!(
         session = envelope.session.as_str(),

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::index::{Next, Start, Token, Verdict};
-use super::log::{log_change, log_ended, log_failed, log_outcomes};
+use super::log::{log_change, log_ended, log_expired, log_failed, log_outcomes};
 use super::schedule::{self, Now};
 use super::{Queue, log_unreadable};
 use crate::delivery::notice::Report;
@@ -29,14 +29,17 @@ impl Queue {
         let _one_at_a_time = self.lock(start.token).await;
         let now = self.now();
         let times = self.index().entry(start.token).map(|entry| entry.times);
-        if let Some(times) = times.filter(|times| times.ends <= now.tick) {
+        let left =
+            |outcomes: &[(usize, Outcome)]| outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Deferred(_)));
+        if let Some(times) = times.filter(|times| times.ends <= now.tick && left(&outcomes)) {
+            log_expired(&stored.envelope, now);
             for (_, outcome) in &mut outcomes {
                 if let Outcome::Deferred(last) = outcome {
                     *outcome = Outcome::Failed(over(stored, times.by_deadline, Some(last), now));
                 }
             }
         }
-        let left = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Deferred(_)));
+        let left = left(&outcomes);
         let others = self.others(stored, &outcomes).await;
         let (alone, other_due, number) = {
             let index = self.index();
@@ -161,12 +164,7 @@ impl Queue {
             }
         };
         if times.ends <= now.tick {
-            tracing::warn!(
-                session = stored.envelope.session.as_str(),
-                id = id.as_str(),
-                age_ms = now.wall.saturating_sub(stored.envelope.received),
-                "message expired"
-            );
+            log_expired(&stored.envelope, now);
             let over = |_: usize, last: Option<&Failure>| over(&stored, times.by_deadline, last, now);
             match self.give_up(token, &stored, over).await {
                 Ok(true) => {}
@@ -285,9 +283,9 @@ pub(super) fn with_reason(status: &str, text: String, last: Option<&Failure>) ->
     failure
 }
 
-/// A time in words, in its two largest units.
+/// A time in words, in its two largest units, to the nearest second.
 fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
+    let seconds = time.saturating_add(Duration::from_millis(500)).as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),

@@ -4,6 +4,7 @@
 
 use pillarbox_tests::certificate::Pair;
 use pillarbox_tests::{Client, PATIENCE, Server, Site, free_address, until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -49,9 +50,12 @@ impl Nats {
 
     /// SIGTERM.
     fn stop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         self.child.wait().unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     fn start_again(&mut self) {
@@ -365,6 +369,16 @@ timeout = "5s"
     let _ = std::fs::remove_dir_all(place);
 }
 
+/// A server without a route.
+const HEAD: &str = r#"
+[server]
+hostname = "mx.example.test"
+state-dir = "state"
+[listener.edge]
+address = ["127.0.0.1:0"]
+relay.domains = ["*"]
+"#;
+
 /// One of the servers takes connections and says nothing: the other one is as near as ever, for every route. And where
 /// there is none but silent ones, several routes of one message are waited for together.
 #[test]
@@ -374,15 +388,7 @@ fn a_silent_server_holds_up_nobody() {
     nats.make_stream();
     let silent = TcpListener::bind((nats.address.ip(), 0)).unwrap();
     let silent = silent.local_addr().unwrap();
-    let mut config = r#"
-[server]
-hostname = "mx.example.test"
-state-dir = "state"
-[listener.edge]
-address = ["127.0.0.1:0"]
-relay.domains = ["*"]
-"#
-    .to_owned();
+    let mut config = HEAD.to_owned();
     for number in 0..6 {
         let to = format!(r#"["nats://{silent}/mail.{number}", "nats://{}/mail.{number}"]"#, nats.address);
         config += &format!("[[route]]\ndomains = [\"{number}.test\"]\nto = {to}\n");
@@ -403,6 +409,33 @@ relay.domains = ["*"]
     assert!(reply.last().starts_with("451 4.3.0 "), "{}", reply.last());
     assert!(began.elapsed() < Duration::from_secs(6), "one after the other: {:?}", began.elapsed());
     let _ = std::fs::remove_dir_all(place);
+}
+
+/// One that stands still is left for the other after one wait, not when the library is sure that it is gone.
+#[test]
+fn a_server_that_stands_still_is_left_for_another() {
+    let places = [place("still"), place("other")];
+    let mut servers = Vec::new();
+    for place in &places {
+        let Some(nats) = Nats::start(place) else { return };
+        nats.make_stream();
+        servers.push(nats);
+    }
+    let to = servers.iter().map(|nats| format!("\"nats://{}/mail.x\"", nats.address)).collect::<Vec<_>>().join(", ");
+    let route = format!("[[route]]\nto = [{to}]\ntimeout = \"2s\"\n");
+    let server = Server::start(&format!("{HEAD}{route}"));
+    let mut client = server.client("edge");
+    client.hello();
+    client.deliver("a@x.test", &["b@n.test"], TEXT);
+    for nats in &servers {
+        nats.signal(Signal::STOP);
+        client.submit("a@x.test", &["b@n.test"], TEXT);
+        client.deliver("a@x.test", &["b@n.test"], TEXT);
+        nats.signal(Signal::CONT);
+    }
+    for place in places {
+        let _ = std::fs::remove_dir_all(place);
+    }
 }
 
 #[test]

@@ -103,8 +103,15 @@ impl Bucket {
     }
 
     pub(super) async fn perform(&self, operation: Operation) -> Result<Answer, KvError> {
+        let number = self.0.link.number();
         let done = timeout(self.0.timeout, self.attempt(operation)).await;
-        let answered = match done.unwrap_or_else(|_| Err(Hitch::Server("no answer in time".to_owned()))) {
+        let done = done.unwrap_or_else(|_| {
+            if let Some(number) = number {
+                self.0.link.let_go(number);
+            }
+            Err(Hitch::Server("no answer in time".to_owned()))
+        });
+        let answered = match done {
             Ok(answer) => Ok(answer),
             Err(Hitch::Caller(error)) => Err(error),
             Err(Hitch::Server(error)) => {

@@ -16,8 +16,8 @@ use crate::file;
 use crate::observe::{Trouble, chain};
 use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use ::redis::{
-    Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError, Script, TlsCertificates,
-    Value,
+    Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError, Script, ServerErrorKind,
+    TlsCertificates, Value,
 };
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -74,8 +74,9 @@ impl Redis {
         let gone = self.standing().gone;
         let answered = match timeout(self.0.timeout, self.call(&operation, &now)).await {
             Ok(Ok(answered)) => answered,
-            // What the server refuses it refuses on another connection as well.
-            Ok(Err(error)) if matches!(error.kind(), ErrorKind::Server(_)) => return Err(self.fail(&error.to_string())),
+            // What the server refuses it refuses on another connection as well, unless that one leads to another server: one
+            // that is no primary any more lets everybody stay who is connected.
+            Ok(Err(error)) if refuses_everywhere(error.kind()) => return Err(self.fail(&error.to_string())),
             Ok(Err(error)) => {
                 self.let_go(gone);
                 return Err(self.fail(&error.to_string()));
@@ -164,6 +165,10 @@ impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Redis").field(&self.to_string()).finish()
     }
+}
+
+fn refuses_everywhere(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Server(kind) if !matches!(kind, ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
 }
 
 /// What connects, with what the files hold now.

@@ -45,6 +45,8 @@ struct Inner {
 #[derive(Clone, Default)]
 struct Standing {
     connection: Option<Context>,
+    /// How many there were until now.
+    made: u64,
     /// When connecting failed last, and why.
     failed: Option<(Instant, String)>,
     trouble: Trouble,
@@ -118,10 +120,29 @@ impl Link {
     /// # Errors
     /// [`NotKept::Unreachable`].
     pub async fn connection(&self) -> Result<Context, NotKept> {
+        Ok(self.numbered().await?.0)
+    }
+
+    /// Makes another connection the next time: nothing was heard over this one when it should have been. The library asks
+    /// whether it is still there as well, and takes half a minute to believe that it is not.
+    pub fn let_go(&self, number: u64) {
+        if let Ok(mut standing) = self.0.state.try_lock()
+            && standing.made == number
+        {
+            standing.connection = None;
+        }
+    }
+
+    /// The number of the connection there is; none while one is being made.
+    pub fn number(&self) -> Option<u64> {
+        self.0.state.try_lock().ok().map(|standing| standing.made)
+    }
+
+    async fn numbered(&self) -> Result<(Context, u64), NotKept> {
         let mut standing = self.0.state.clone().lock_owned().await;
         let alive = |it: &&Context| it.client().connection_state() != State::Disconnected;
         if let Some(connection) = standing.connection.as_ref().filter(alive) {
-            return Ok(connection.clone());
+            return Ok((connection.clone(), standing.made));
         }
         standing.connection = None;
         if let Some((at, said)) = &standing.failed
@@ -140,7 +161,9 @@ impl Link {
                     if standing.trouble.ends() {
                         tracing::info!(servers, "nats servers are reached again");
                     }
-                    Ok(standing.connection.insert(jetstream::new(client)).clone())
+                    standing.made = standing.made.wrapping_add(1);
+                    let made = standing.made;
+                    Ok((standing.connection.insert(jetstream::new(client)).clone(), made))
                 }
                 Err(error) => {
                     if standing.trouble.is_news(&error) {
@@ -173,8 +196,10 @@ impl Link {
         payload: Bytes,
         patience: Duration,
     ) -> Result<Kept, NotKept> {
+        let mut number = None;
         let published = timeout(patience, async {
-            let mut connection = self.connection().await?;
+            let (mut connection, its_number) = self.numbered().await?;
+            number = Some(its_number);
             connection.set_timeout(patience);
             let sent = connection.publish_with_headers(subject, headers, payload).await;
             let kept = match sent {
@@ -193,7 +218,11 @@ impl Link {
                 }
             })
         });
-        let kept = published.await.unwrap_or(Err(NotKept::Silent))?;
+        let published = published.await.unwrap_or(Err(NotKept::Silent));
+        if let (Err(NotKept::Silent), Some(number)) = (&published, number) {
+            self.let_go(number);
+        }
+        let kept = published?;
         Ok(Kept { stream: kept.stream, sequence: kept.sequence })
     }
 }

@@ -241,10 +241,10 @@ impl Server {
         self.generations.send_replace(Arc::new(Generation { number, posts }));
         drop(doors);
         log_granted(&loaded.rows, number);
-        log_warnings(&prepared);
         if let Some(logging) = &self.logging {
             logging.change(level(config), format(config));
         }
+        log_warnings(&prepared);
         let mut serving = self.serving();
         let since = |row: &Row| {
             let key = (row.extension.clone(), row.listener.clone());

@@ -19,15 +19,17 @@ impl Prepared {
         for (name, acceptor) in &self.tls {
             let Some(listener) = self.config.listeners.get(name) else { continue };
             for (written, validity) in listener.tls.certificates.iter().zip(acceptor.validity()) {
+                let chain =
+                    validity.chain.strip_prefix(&self.config.source.directory).unwrap_or(&validity.chain).display();
                 let (from, until) = (observe::timestamp(validity.not_before), observe::timestamp(validity.not_after));
                 let message = match validity.standing(now) {
                     tls::Standing::Good => continue,
-                    tls::Standing::Early => format!("this certificate does not hold before {from}"),
+                    tls::Standing::Early => format!("the certificate {chain} does not hold before {from}"),
                     tls::Standing::Ageing => {
-                        format!("this certificate holds until {until}: less than a third of its life is left")
+                        format!("the certificate {chain} holds until {until}: less than a third of its life is left")
                     }
                     tls::Standing::Expired => {
-                        format!("this certificate has expired, {until}: no reload would change to it")
+                        format!("the certificate {chain} has expired, {until}")
                     }
                 };
                 warnings.push(Problem::at(written.place, message).as_warning());
@@ -40,17 +42,8 @@ impl Prepared {
 
 /// Each when its generation is published.
 pub(super) fn log_warnings(prepared: &Prepared) {
-    let Prepared { config, tls, .. } = prepared;
-    for warning in config.warnings() {
-        let (at, warning) = (&*warning.line(&config.source), warning.message());
+    for warning in prepared.warnings(SystemTime::now()) {
+        let (at, warning) = (&*warning.line(&prepared.config.source), warning.message());
         tracing::warn!(at, warning, "configuration");
-    }
-    let now = SystemTime::now();
-    for validity in tls.values().flat_map(tls::Acceptor::validity) {
-        let (standing, chain) = (validity.standing(now), validity.chain.to_string_lossy());
-        if standing != tls::Standing::Good {
-            let until = observe::timestamp(validity.not_after);
-            tracing::warn!(chain = &*chain, standing = standing.name(), until = &*until, "certificate");
-        }
     }
 }

@@ -46,10 +46,6 @@ pub enum OpenError {
 pub(super) fn open(state_dir: &Path, disk: Arc<dyn SpoolIo>) -> Result<Inner, OpenError> {
     make_directory(state_dir, &*disk).map_err(failed("make", state_dir))?;
     let lock = lock(state_dir)?;
-    if let Some(mode) = exposed(state_dir) {
-        let (path, mode) = (state_dir.to_string_lossy(), format!("{mode:04o}"));
-        tracing::warn!(path = &*path, mode = mode.as_str(), "anybody may write in the state directory");
-    }
     let spool = state_dir.join("spool");
     let [incoming, queue, corrupt, quarantine] =
         ["incoming", "queue", "corrupt", "quarantine"].map(|name| spool.join(name));

@@ -125,7 +125,12 @@ impl Acceptor {
         if refreshed.authorities || !refreshed.certificates.is_empty() {
             match Served::of(pairs, clients, &self.0.clock) {
                 Ok(after) => self.0.served.store(Arc::new(after)),
-                Err(error) => refreshed = Refreshed { failures: vec![error], ..Refreshed::default() },
+                Err(error) => {
+                    // Nothing of it is presented, so all of it is for the next look.
+                    renewal.pairs.iter_mut().for_each(|part| part.settled = false);
+                    renewal.authorities.settled = false;
+                    refreshed = Refreshed { failures: vec![error], ..Refreshed::default() };
+                }
             }
         }
         refreshed

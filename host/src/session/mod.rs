@@ -217,7 +217,8 @@ async fn converse<S: Stream>(session: &mut Session, transport: &mut Transport<S>
                 match until_stopped(&mut wait.stop, write).await {
                     Some(Ok(())) => {}
                     Some(Err(error)) => {
-                        if error.kind() == ErrorKind::TimedOut {
+                        // The system's own, of a peer that is gone, has a number.
+                        if error.kind() == ErrorKind::TimedOut && error.raw_os_error().is_none() {
                             session.takes_nothing();
                         }
                         return End::Broken;

@@ -77,6 +77,22 @@ fn exchanges_that_were_begun_before_are_not_heard_either() {
     }
 }
 
+/// Each of them is let in to try, for none has failed yet; the right password comes to nothing among them, too.
+#[test]
+fn guesses_made_at_one_time_are_no_more_than_others() {
+    let server = start("10m");
+    let mut clients: Vec<Client> = (0..24).map(|_| server.client("edge")).collect();
+    clients.iter_mut().for_each(|client| drop(client.hello()));
+    for (number, client) in clients.iter_mut().enumerate() {
+        let password = if number < 23 { "guess" } else { PASSWORD };
+        client.send(format!("AUTH PLAIN {}\r\n", auth::plain_message(NAME, password)));
+    }
+    let mut codes: Vec<u16> = clients.iter_mut().map(|client| client.reply().code).collect();
+    assert_eq!(codes.pop(), Some(454), "the right one, behind the others");
+    assert_eq!(codes.iter().filter(|code| **code == 535).count(), 3, "{codes:?}");
+    assert!(codes.iter().all(|code| [454, 535].contains(code)), "{codes:?}");
+}
+
 #[test]
 fn a_success_does_not_buy_an_address_more_guesses() {
     let server = start("10m");

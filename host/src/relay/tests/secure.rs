@@ -227,9 +227,35 @@ async fn logins() {
         (offer("SCRAM-SHA-256-PLUS LOGIN") + "C: AUTH LOGIN\nS: 504 no\nEND", "deferred 4.5.4 destination"),
         // Whoever this is, it does not hear the password: no proof, no base64, no nonce of the client's ("r=x,s=eA==,i=4096").
         (offer("SCRAM-SHA-256 PLAIN") + "C: AUTH SCRAM-SHA-256 *\nS: 235 ok\nEND", "deferred 4.7.0 destination"),
-        (offer("SCRAM-SHA-256 PLAIN") + "C: AUTH SCRAM-SHA-256 *\nS: 334 !\nEND", "deferred 4.7.0 destination"),
         (
-            offer("SCRAM-SHA-256 PLAIN") + "C: AUTH SCRAM-SHA-256 *\nS: 334 cj14LHM9ZUE9PSxpPTQwOTY=\nEND",
+            offer("SCRAM-SHA-256 PLAIN") + "C: AUTH SCRAM-SHA-256 *\nS: 334 !\nC: **\nS: 501 5.0.0 left\nEND",
+            "deferred 4.7.0 destination",
+        ),
+        (
+            offer("SCRAM-SHA-256 PLAIN")
+                + "C: AUTH SCRAM-SHA-256 *\nS: 334 cj14LHM9ZUE9PSxpPTQwOTY=\nC: **\nS: 501 5.0.0 left\nEND",
+            "deferred 4.7.0 destination",
+        ),
+        // It refuses in a challenge ("e=unsupported-channel-binding-type", "e=invalid-proof"), for good or for now.
+        (
+            offer("SCRAM-SHA-256 PLAIN")
+                + "C: AUTH SCRAM-SHA-256 *\nS: 334 ZT11bnN1cHBvcnRlZC1jaGFubmVsLWJpbmRpbmctdHlwZQ==\nC: **\n"
+                + "S: 501 5.0.0 left\nC: AUTH PLAIN AHRpbQB0YW5zdGFhZg==\nS: 235 ok\n"
+                + TAKEN,
+            taken,
+        ),
+        (
+            offer("SCRAM-SHA-256") + "C: AUTH SCRAM-SHA-256 *\nS: 334 ZT1pbnZhbGlkLXByb29m\nC: **\nS: 501 left\nEND",
+            "deferred 4.7.0 destination",
+        ),
+        (
+            offer("SCRAM-SHA-256 PLAIN")
+                + "C: AUTH SCRAM-SHA-256 *\nS: 334 ZT1pbnZhbGlkLXByb29m\nC: **\nS: 454 later\nEND",
+            "deferred 4.7.0 destination",
+        ),
+        (
+            offer("SCRAM-SHA-256 PLAIN")
+                + "C: AUTH SCRAM-SHA-256 *\nS: 334 ZT1pbnZhbGlkLXByb29m\nC: **\nS: 235 welcome\nEND",
             "deferred 4.7.0 destination",
         ),
     ];

@@ -164,9 +164,28 @@ async fn a_message_that_requires_tls_goes_only_where_it_goes_on() {
             "deferred 4.7.4 message",
         ),
     ];
-    for (name, script, expected) in cases {
-        let sink = Sink::start_tls(&[&script], good.server(name, 2120)).await;
+    let shown = |name| good.server(name, 2120);
+    let cases = cases.map(|(name, script, expected)| (shown(name), false, script, expected));
+    // What is wrong with the handshake, the server says behind it: for want of a certificate, it is not at fault either.
+    // In the clear, and once it was heard in TLS, it is.
+    let wanting = || good.demanding("mx.example.test");
+    let behind = [
+        (wanting(), false, format!("{OFFER}{SECURED}END"), "deferred 4.4.2 message"),
+        (wanting(), true, "TLS\nS: 220 mx\nEND".to_owned(), "deferred 4.4.2 message"),
+        (shown("mx.example.test"), false, format!("{OFFER}C: STARTTLS\nS: 220 go\nTLS\n"), "deferred 4.4.2 message"),
+        (
+            shown("mx.example.test"),
+            false,
+            format!("{OFFER}C: STARTTLS\nS: 220 go\nTLS\nC: EHLO *\nS: 421 4.3.2 later\n"),
+            "deferred 4.3.2 destination",
+        ),
+        (shown("mx.example.test"), true, "TLS\nS: 421 4.3.2 later\n".to_owned(), "deferred 4.3.2 destination"),
+        (None, false, "S+ 220\n".to_owned(), "deferred 4.4.2 destination"),
+    ];
+    for (acceptor, implicit, script, expected) in cases.into_iter().chain(behind) {
+        let sink = Sink::start_tls(&[&script], acceptor).await;
         let mut target = to(HopProtocol::Smtp, sink.address);
+        target.tls.implicit = implicit;
         target.tls.authorities = Some(good.file.clone());
         target.tls.name = Some("mx.example.test".to_owned());
         let stored =

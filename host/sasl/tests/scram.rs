@@ -352,7 +352,7 @@ fn a_client_goes_no_further_with_a_server_that_is_not_the_one() {
     for (challenge, expected) in cases {
         assert_eq!(client("user", false, None).respond(challenge.as_bytes()), Err(expected), "{challenge}");
     }
-    for challenge in ["", "v=", "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "e=other-error", "v=*", "\u{e9}"] {
+    for challenge in ["", "v=", "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", "v=*", "\u{e9}"] {
         let mut client = client("user", false, None);
         client.respond(first("s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096").as_bytes()).unwrap();
         assert_eq!(client.respond(challenge.as_bytes()), Err(Unproven), "{challenge}");
@@ -363,4 +363,20 @@ fn a_client_goes_no_further_with_a_server_that_is_not_the_one() {
     };
     assert_eq!(refused("us\u{e000}er", "pencil"), pillarbox_sasl::PreparationError::Prohibited);
     assert_eq!(refused("user", "\u{ad}"), pillarbox_sasl::PreparationError::Empty);
+}
+
+#[test]
+fn a_client_hears_that_a_server_refuses() {
+    let cases =
+        [("e=invalid-proof", "invalid-proof"), ("e=other-error,x=more", "other-error"), ("e=", ""), ("e=v=x", "v=x")];
+    for (challenge, error) in cases {
+        let refused = Err(ScramError::Refused(error.to_owned()));
+        assert_eq!(client("user", false, None).respond(challenge.as_bytes()), refused, "{challenge}");
+        let mut client = client("user", false, None);
+        client.respond(b"r=rOprNGfwEbeRWgbNEkqOtheirs,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096").unwrap();
+        assert_eq!(client.respond(challenge.as_bytes()), refused, "{challenge}");
+        // It is over, whatever follows.
+        assert_eq!(client.respond(challenge.as_bytes()), Err(ScramError::Malformed), "{challenge}");
+        assert!(!client.is_proven());
+    }
 }

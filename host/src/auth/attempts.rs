@@ -72,25 +72,23 @@ impl Attempts {
         limits: AttemptLimits,
         now: Instant,
     ) -> Result<(), &'static str> {
-        if limits.failures == 0 {
-            return Ok(());
-        }
-        let ledger = self.ledger();
-        let exhausted = |subject| {
-            ledger.current(subject, limits.window, now).is_some_and(|count| count.failures >= limits.failures)
-        };
-        if address.is_some_and(|address| exhausted(Subject::Address(network(address)))) {
-            return Err("address");
-        }
-        if user.is_some_and(|user| exhausted(Subject::User(digest(user)))) {
-            return Err("user");
-        }
-        Ok(())
+        self.ledger().admits(address, user, limits, now)
     }
 
-    /// A login failed.
-    pub fn failed(&self, address: Option<IpAddr>, user: Option<&str>, window: Duration, now: Instant) {
+    /// A login failed. It is counted, and compared with those before it in the same moment: of many that were let in to
+    /// try at one time, no more than the limit are to be told that they failed.
+    ///
+    /// # Errors
+    /// So many had failed already that it would not have been admitted now.
+    pub fn failed(
+        &self,
+        address: Option<IpAddr>,
+        user: Option<&str>,
+        limits: AttemptLimits,
+        now: Instant,
+    ) -> Result<(), &'static str> {
         let mut ledger = self.ledger();
+        let (admitted, window) = (ledger.admits(address, user, limits, now), limits.window);
         let address = address.map(network);
         if let Some(address) = address {
             ledger.add(Subject::Address(address), None, window, now);
@@ -101,6 +99,7 @@ impl Attempts {
             ledger.add(Subject::Pair(user, address), Some(since), window, now);
         }
         ledger.shrink(self.capacity);
+        admitted
     }
 
     /// A login succeeded: the user's failures from there were slips. Those from elsewhere stay, and so do the failures of
@@ -132,6 +131,27 @@ impl fmt::Debug for Attempts {
 }
 
 impl Ledger {
+    fn admits(
+        &self,
+        address: Option<IpAddr>,
+        user: Option<&str>,
+        limits: AttemptLimits,
+        now: Instant,
+    ) -> Result<(), &'static str> {
+        if limits.failures == 0 {
+            return Ok(());
+        }
+        let exhausted =
+            |subject| self.current(subject, limits.window, now).is_some_and(|count| count.failures >= limits.failures);
+        if address.is_some_and(|address| exhausted(Subject::Address(network(address)))) {
+            return Err("address");
+        }
+        if user.is_some_and(|user| exhausted(Subject::User(digest(user)))) {
+            return Err("user");
+        }
+        Ok(())
+    }
+
     fn current(&self, subject: Subject, window: Duration, now: Instant) -> Option<&Count> {
         self.counts.get(&subject).filter(|count| now.saturating_duration_since(count.since) < window)
     }
@@ -192,7 +212,7 @@ mod tests {
 
     fn fail(attempts: &Attempts, times: usize, from: &str, user: Option<&str>, now: Instant) {
         for _ in 0..times {
-            attempts.failed(address(from), user, WINDOW, now);
+            let _ = attempts.failed(address(from), user, LIMITS, now);
         }
     }
 
@@ -246,6 +266,21 @@ mod tests {
         fail(&attempts, 100, "192.0.2.1", Some("tim"), now);
         let limits = AttemptLimits { failures: 0, window: WINDOW };
         assert_eq!(attempts.admits(address("192.0.2.1"), Some("tim"), limits, now), Ok(()));
+    }
+
+    #[test]
+    fn of_those_that_fail_at_one_time_no_more_are_told_than_the_limit() {
+        let now = Instant::now();
+        let cases = [
+            (address("192.0.2.1"), None, LIMITS, Err("address")),
+            (None, Some("tim"), LIMITS, Err("user")),
+            (address("192.0.2.1"), Some("tim"), AttemptLimits { failures: 0, ..LIMITS }, Ok(())),
+        ];
+        for (from, user, limits, beyond) in cases {
+            let attempts = Attempts::new();
+            let told: Vec<_> = (0..5).map(|_| attempts.failed(from, user, limits, now)).collect();
+            assert_eq!(told, [Ok(()), Ok(()), Ok(()), beyond, beyond], "{from:?} {user:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use rustix::fs::OFlags;
+use rustix::process::geteuid;
 
 use super::random;
 
@@ -17,8 +18,8 @@ const NAME: &str = "users-key";
 
 static KEPT: OnceLock<[u8; 32]> = OnceLock::new();
 
-/// Takes the key of this directory for the life of the process, and makes one if there is none that is whole and its
-/// owner's alone. The directory is to be this process's own. Blocking.
+/// Takes the key of this directory for the life of the process, and makes one if there is none that is whole and
+/// this user's alone. The directory is to be this process's own. Blocking.
 ///
 /// # Errors
 /// It can be neither read nor made. What is made up lasts as long as the process, then.
@@ -41,7 +42,8 @@ fn read(directory: &Path) -> io::Result<[u8; 32]> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(directory.join(NAME))?;
     let about = file.metadata()?;
     let mut octets = Vec::new();
-    if about.is_file() && about.mode() & 0o077 == 0 {
+    // Whoever else may have read it could tell who is unknown, and whoever else wrote it has read it.
+    if about.is_file() && about.uid() == geteuid().as_raw() && about.mode() & 0o077 == 0 {
         file.take(33).read_to_end(&mut octets)?;
     }
     octets.try_into().map_err(|_| ErrorKind::InvalidData.into())
@@ -66,7 +68,7 @@ fn make(directory: &Path) -> io::Result<[u8; 32]> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, chown};
 
     use super::*;
 
@@ -92,7 +94,9 @@ mod tests {
             |file| fs::write(file, [0; 33]).unwrap(),
             |file| fs::set_permissions(file, fs::Permissions::from_mode(0o640)).unwrap(),
         ];
-        for spoil in spoil {
+        // Only root can read what is another's alone.
+        let others: fn(&Path) = |file| chown(file, Some(65534), None).unwrap();
+        for spoil in spoil.into_iter().chain(geteuid().is_root().then_some(others)) {
             spoil(&file);
             assert_eq!(read(directory.path()).unwrap_err().kind(), ErrorKind::InvalidData);
             keep_key(directory.path()).unwrap();

@@ -102,7 +102,10 @@ impl Connection {
             logged_in: false,
             renamed: false,
         };
-        let greeting = connection.reply(relay, Phase::Banner).await?;
+        let greeting = connection.reply(relay, Phase::Banner).await.map_err(|fault| match security {
+            Security::None => fault,
+            Security::Encrypted | Security::Verified => demand.met_with(fault),
+        })?;
         // RFC 5321 section 3.1: 554 instead of 220 says that there is no mail service here, 421 none now. Another exchanger
         // may have one, and this one later: the code is about a host, and no recipient was named yet.
         if greeting.code != 220 {
@@ -178,12 +181,8 @@ impl Connection {
         self.binding = binding;
         match self.hello(relay).await {
             Ok(()) => Ok(self),
-            // Under TLS 1.3 a server says only behind the handshake that it did not like it, for example for want of a
-            // certificate (RFC 8446 section 4.4.2.4).
-            Err(fault) if optional && fault.silent && fault.failure.reply.is_none() => {
-                Err(Failed::Handshake(fault.failure.text))
-            }
-            Err(fault) => Err(fault.into()),
+            Err(fault) if optional && is_refusal_of_tls(&fault) => Err(Failed::Handshake(fault.failure.text)),
+            Err(fault) => Err(demand.met_with(fault).into()),
         }
     }
 
@@ -319,6 +318,17 @@ impl Demand {
         }
         fault
     }
+
+    /// What the first words in TLS came to.
+    fn met_with(self, fault: Fault) -> Fault {
+        if is_refusal_of_tls(&fault) { self.unmet(fault) } else { fault }
+    }
+}
+
+/// Under TLS 1.3 a server says only behind the handshake that it did not like it, for example for want of a certificate
+/// (RFC 8446 section 4.4.2.4).
+fn is_refusal_of_tls(fault: &Fault) -> bool {
+    fault.silent && fault.failure.reply.is_none()
 }
 
 /// An attempt came to nothing.

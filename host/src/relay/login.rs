@@ -44,34 +44,25 @@ pub(super) async fn log_in(connection: &mut Connection, relay: &Inner, account: 
     })?;
     let offers = |mechanism: &str| connection.keywords.auth.iter().any(|offered| offered == mechanism);
     let (plain, login) = (offers("PLAIN"), offers("LOGIN"));
-    let mut reply = None;
     if let Some(client) = scram_client(connection, account, &password) {
-        let said = scram(connection, relay, client).await?;
-        // A server may know the user, and keep of the password what SCRAM has no use for. It could have asked for PLAIN
-        // at once, so nothing is lost; one that lied in SCRAM gets here no more.
-        if said.code == 235 || !said.is_permanent() || !(plain || login) {
-            return outcome(&name, &said);
+        match scram(connection, relay, client).await? {
+            None => return Ok(()),
+            // A server may know the user, and keep of the password what SCRAM has no use for. It could have asked for
+            // PLAIN at once, so nothing is lost; one that lied in SCRAM gets here no more.
+            Some(_) if plain || login => {}
+            Some(refused) => return Err(refused),
         }
-        reply = Some(said);
     }
-    if plain {
+    let reply = if plain {
         let response = STANDARD.encode(format!("\0{}\0{}", account.user, password.expose()));
-        reply = Some(begin(connection, relay, "PLAIN", &response).await?);
+        begin(connection, relay, "PLAIN", &response).await?
     } else if login {
-        reply = Some(prompted(connection, relay, account, &password).await?);
-    }
-    match reply {
-        Some(reply) => outcome(&name, &reply),
-        None => {
-            let text =
-                format!("{name} offers none of AUTH SCRAM-SHA-256, PLAIN and LOGIN that the login can be said in");
-            Err(Fault::passing("4.7.0", text))
-        }
-    }
-}
-
-fn outcome(name: &str, reply: &Reply) -> Result<(), Fault> {
-    if reply.code == 235 { Ok(()) } else { Err(Fault::turned_away(name, Phase::Login, reply)) }
+        prompted(connection, relay, account, &password).await?
+    } else {
+        let text = format!("{name} offers none of AUTH SCRAM-SHA-256, PLAIN and LOGIN that the login can be said in");
+        return Err(Fault::passing("4.7.0", text));
+    };
+    if reply.code == 235 { Ok(()) } else { Err(Fault::turned_away(&name, Phase::Login, &reply)) }
 }
 
 /// SCRAM, if it is offered. What SASLprep refuses is for the others.
@@ -87,7 +78,8 @@ fn scram_client(connection: &Connection, account: &Login, password: &Secret) -> 
     ScramClient::begin(&account.user, password, &nonce, bound, binding).ok()
 }
 
-async fn scram(connection: &mut Connection, relay: &Inner, mut client: ScramClient) -> Result<Reply, Fault> {
+/// Logs in by SCRAM, or says how it was refused for good: the connection is ready for another mechanism then.
+async fn scram(connection: &mut Connection, relay: &Inner, mut client: ScramClient) -> Result<Option<Fault>, Fault> {
     let name = connection.server.name.clone();
     let fault = |error: ScramError| {
         let mut fault = Fault::passing("4.7.0", format!("no login by SCRAM: {error}"));
@@ -96,18 +88,33 @@ async fn scram(connection: &mut Connection, relay: &Inner, mut client: ScramClie
     };
     let mut reply = begin(connection, relay, client.mechanism().name(), &STANDARD.encode(client.first())).await?;
     while reply.code == 334 {
-        let challenge = STANDARD
-            .decode(reply.lines.first().map_or("", String::as_str))
-            .map_err(|_| fault(ScramError::Malformed))?;
+        let challenge = STANDARD.decode(reply.lines.first().map_or("", String::as_str));
         // Hashing is slow by intent.
-        let answered = tokio::task::spawn_blocking(move || (client.respond(&challenge), client)).await;
-        let (response, same) = answered.map_err(|error| Fault::passing("4.3.0", error.to_string()))?;
+        let answered = tokio::task::spawn_blocking(move || {
+            let challenge = challenge.map_err(|_| ScramError::Malformed);
+            (challenge.and_then(|challenge| client.respond(&challenge)), client)
+        });
+        let (response, same) = answered.await.map_err(|error| Fault::passing("4.3.0", error.to_string()))?;
         client = same;
-        let response = STANDARD.encode(response.map_err(fault)?);
+        let response = match response {
+            Ok(response) => STANDARD.encode(response),
+            Err(error) => {
+                // RFC 4954 section 4: the server waits for a response, which QUIT would be as well. RFC 5802 section 7
+                // lets it say in a challenge that it refuses.
+                let left = connection.command(relay, Phase::Login, "*\r\n").await;
+                let refused = matches!(error, ScramError::Refused(_)) && left.is_ok_and(|left| left.is_permanent());
+                return if refused { Ok(Some(fault(error))) } else { Err(fault(error)) };
+            }
+        };
         reply = connection.command(relay, Phase::Login, &format!("{response}\r\n")).await?;
     }
-    // Who says that all is well, and has not proven to know the password, may be anyone.
-    if reply.code == 235 && !client.is_proven() { Err(fault(ScramError::Unproven)) } else { Ok(reply) }
+    match reply.code {
+        235 if client.is_proven() => Ok(None),
+        // Who says that all is well, and has not proven to know the password, may be anyone.
+        235 => Err(fault(ScramError::Unproven)),
+        _ if reply.is_permanent() => Ok(Some(Fault::turned_away(&name, Phase::Login, &reply))),
+        _ => Err(Fault::turned_away(&name, Phase::Login, &reply)),
+    }
 }
 
 /// LOGIN: the name and the password, each when it is asked for.

@@ -237,22 +237,18 @@ impl Session {
     /// The end of an exchange: what is known of the login, in the session, the log and the counts.
     fn logged_in(&mut self, mechanism: &str, verdict: Verdict, tried: Option<&str>) -> Said {
         let address = self.address();
-        let window = self.rules.limits.auth_window;
+        let limits = self.attempt_limits();
         let user = match &verdict {
             Verdict::Right { user, .. } => Some(user.as_str()),
             _ => tried,
         };
         // Asked again: many may have been let in to try at one time.
-        let verdict = match self.service.attempts.admits(address, user, self.attempt_limits(), Instant::now()) {
-            Ok(()) => verdict,
-            Err(what) => {
-                let refusal = self.too_many(mechanism, user, what);
-                if let Verdict::Wrong = verdict {
-                    self.service.attempts.failed(address, tried, window, Instant::now());
-                }
-                return Said::Refuse(refusal);
+        if let Err(what) = self.service.attempts.admits(address, user, limits, Instant::now()) {
+            if let Verdict::Wrong = verdict {
+                let _ = self.service.attempts.failed(address, tried, limits, Instant::now());
             }
-        };
+            return Said::Refuse(self.too_many(mechanism, user, what));
+        }
         let (status, refusal) = match verdict {
             // Forbidding wins over everything (docs/architecture.md, rule 9).
             Verdict::Right { user, ground: Ground { origin, print } } if self.facts.forbidden.is_none() => {
@@ -269,7 +265,10 @@ impl Session {
             Verdict::Later => ("error", reply::authentication_unavailable()),
         };
         if status == "fail" {
-            self.service.attempts.failed(address, tried, window, Instant::now());
+            // Another may have failed since.
+            if let Err(what) = self.service.attempts.failed(address, tried, limits, Instant::now()) {
+                return Said::Refuse(self.too_many(mechanism, tried, what));
+            }
             self.service.counters.login_failed();
         }
         let user = tried.unwrap_or_default();
@@ -316,7 +315,8 @@ impl Session {
     pub(super) fn leave_exchange(&mut self) {
         let Some(Exchange { speaker: Speaker::Extension, mechanism }) = self.exchange.take() else { return };
         let client = self.facts.client_address();
-        self.service.attempts.failed(self.address(), None, self.rules.limits.auth_window, Instant::now());
+        // There is nobody to be told.
+        let _ = self.service.attempts.failed(self.address(), None, self.attempt_limits(), Instant::now());
         self.service.counters.login_failed();
         tracing::info!(session = &*self.facts.id, mechanism = &*mechanism, client = &*client, "login left");
     }

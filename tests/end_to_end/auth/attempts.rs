@@ -77,6 +77,22 @@ fn exchanges_that_were_begun_before_are_not_heard_either() {
     }
 }
 
+/// Each of them is let in to try, for none has failed yet.
+#[test]
+fn guesses_made_at_one_time_are_no_more_than_others() {
+    let server = start("10m");
+    let mut clients: Vec<Client> = (0..24).map(|_| server.client("edge")).collect();
+    for client in &mut clients {
+        client.hello();
+    }
+    let guess = format!("AUTH PLAIN {}\r\n", auth::plain_message(NAME, "guess"));
+    clients.iter_mut().for_each(|client| client.send(&guess));
+    let codes: Vec<u16> = clients.iter_mut().map(|client| client.reply().code).collect();
+    assert_eq!(codes.iter().filter(|code| **code == 535).count(), 3, "{codes:?}");
+    assert!(codes.iter().all(|code| [454, 535].contains(code)), "{codes:?}");
+    assert_eq!(attempt(&server, 2, NAME, PASSWORD).code, 454);
+}
+
 #[test]
 fn a_success_does_not_buy_an_address_more_guesses() {
     let server = start("10m");

@@ -31,9 +31,12 @@ enum Phase {
     Over,
 }
 
-/// Why an exchange ends: the server is not to be trusted with more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why an exchange ends: the server has refused, or is not to be trusted with more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScramError {
+    /// It says so itself, in a word of its own (RFC 5802 section 7, `server-error`).
+    #[error("it ends with {0:?}")]
+    Refused(String),
     /// What it said is not in the grammar, or not an answer to what it was told.
     #[error("its challenge is not SCRAM's")]
     Malformed,
@@ -90,7 +93,11 @@ impl ScramClient {
     /// The exchange is over.
     pub fn respond(&mut self, challenge: &[u8]) -> Result<String, ScramError> {
         let challenge = str::from_utf8(challenge).map_err(|_| ScramError::Malformed)?;
-        match std::mem::replace(&mut self.phase, Phase::Over) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Over);
+        if let (Phase::First | Phase::Final(_), Some(error)) = (&phase, challenge.strip_prefix("e=")) {
+            return Err(ScramError::Refused(error.split(',').next().unwrap_or_default().to_owned()));
+        }
+        match phase {
             Phase::First => self.prove(challenge),
             Phase::Final(expected) => {
                 let proof = challenge.strip_prefix("v=").ok_or(ScramError::Unproven)?;

@@ -164,9 +164,28 @@ async fn a_message_that_requires_tls_goes_only_where_it_goes_on() {
             "deferred 4.7.4 message",
         ),
     ];
-    for (name, script, expected) in cases {
-        let sink = Sink::start_tls(&[&script], good.server(name, 2120)).await;
+    let shown = |name| good.server(name, 2120);
+    let cases = cases.map(|(name, script, expected)| (shown(name), false, script, expected));
+    // What is wrong with the handshake, the server says behind it: for want of a certificate, it is not at fault either.
+    // In the clear, and once it was heard in TLS, it is.
+    let wanting = || good.demanding("mx.example.test");
+    let behind = [
+        (wanting(), false, format!("{OFFER}{SECURED}END"), "deferred 4.4.2 message"),
+        (wanting(), true, "TLS\nS: 220 mx\nEND".to_owned(), "deferred 4.4.2 message"),
+        (shown("mx.example.test"), false, format!("{OFFER}C: STARTTLS\nS: 220 go\nTLS\n"), "deferred 4.4.2 message"),
+        (
+            shown("mx.example.test"),
+            false,
+            format!("{OFFER}C: STARTTLS\nS: 220 go\nTLS\nC: EHLO *\nS: 421 4.3.2 later\n"),
+            "deferred 4.3.2 destination",
+        ),
+        (shown("mx.example.test"), true, "TLS\nS: 421 4.3.2 later\n".to_owned(), "deferred 4.3.2 destination"),
+        (None, false, "S+ 220\n".to_owned(), "deferred 4.4.2 destination"),
+    ];
+    for (acceptor, implicit, script, expected) in cases.into_iter().chain(behind) {
+        let sink = Sink::start_tls(&[&script], acceptor).await;
         let mut target = to(HopProtocol::Smtp, sink.address);
+        target.tls.implicit = implicit;
         target.tls.authorities = Some(good.file.clone());
         target.tls.name = Some("mx.example.test".to_owned());
         let stored =
@@ -227,9 +246,35 @@ async fn logins() {
         (offer("SCRAM-SHA-256-PLUS LOGIN") + "C: AUTH LOGIN\nS: 504 no\nEND", "deferred 4.5.4 destination"),
         // Whoever this is, it does not hear the password: no proof, no base64, no nonce of the client's ("r=x,s=eA==,i=4096").
         (offer("SCRAM-SHA-256 PLAIN") + "C: AUTH SCRAM-SHA-256 *\nS: 235 ok\nEND", "deferred 4.7.0 destination"),
-        (offer("SCRAM-SHA-256 PLAIN") + "C: AUTH SCRAM-SHA-256 *\nS: 334 !\nEND", "deferred 4.7.0 destination"),
         (
-            offer("SCRAM-SHA-256 PLAIN") + "C: AUTH SCRAM-SHA-256 *\nS: 334 cj14LHM9ZUE9PSxpPTQwOTY=\nEND",
+            offer("SCRAM-SHA-256 PLAIN") + "C: AUTH SCRAM-SHA-256 *\nS: 334 !\nC: **\nS: 501 5.0.0 left\nEND",
+            "deferred 4.7.0 destination",
+        ),
+        (
+            offer("SCRAM-SHA-256 PLAIN")
+                + "C: AUTH SCRAM-SHA-256 *\nS: 334 cj14LHM9ZUE9PSxpPTQwOTY=\nC: **\nS: 501 5.0.0 left\nEND",
+            "deferred 4.7.0 destination",
+        ),
+        // It refuses in a challenge ("e=unsupported-channel-binding-type", "e=invalid-proof"), for good or for now.
+        (
+            offer("SCRAM-SHA-256 PLAIN")
+                + "C: AUTH SCRAM-SHA-256 *\nS: 334 ZT11bnN1cHBvcnRlZC1jaGFubmVsLWJpbmRpbmctdHlwZQ==\nC: **\n"
+                + "S: 501 5.0.0 left\nC: AUTH PLAIN AHRpbQB0YW5zdGFhZg==\nS: 235 ok\n"
+                + TAKEN,
+            taken,
+        ),
+        (
+            offer("SCRAM-SHA-256") + "C: AUTH SCRAM-SHA-256 *\nS: 334 ZT1pbnZhbGlkLXByb29m\nC: **\nS: 501 left\nEND",
+            "deferred 4.7.0 destination",
+        ),
+        (
+            offer("SCRAM-SHA-256 PLAIN")
+                + "C: AUTH SCRAM-SHA-256 *\nS: 334 ZT1pbnZhbGlkLXByb29m\nC: **\nS: 454 later\nEND",
+            "deferred 4.7.0 destination",
+        ),
+        (
+            offer("SCRAM-SHA-256 PLAIN")
+                + "C: AUTH SCRAM-SHA-256 *\nS: 334 ZT1pbnZhbGlkLXByb29m\nC: **\nS: 235 welcome\nEND",
             "deferred 4.7.0 destination",
         ),
     ];

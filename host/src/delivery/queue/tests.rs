@@ -519,6 +519,14 @@ fn any_number_that_hang_take_what_they_may_and_no_more() {
 }
 
 #[test]
+fn a_message_is_over_once_for_all_its_destinations() {
+    let mut index = Index::default();
+    let way = |name: &str| Way { destination: name.to_owned(), concurrency: 20, local: false };
+    let token = index.insert(new("s.1", 0, vec![way("a"), way("b")]), 0).unwrap();
+    assert_eq!([(); 3].map(|()| index.expire(token)), [true, false, false]);
+}
+
+#[test]
 fn twenty_thousand_for_a_dead_host_cost_no_turn() {
     let mut index = Index::default();
     let way = |name: &str| Way { destination: name.to_owned(), concurrency: 20, local: false };

@@ -88,7 +88,8 @@ impl Index {
         }
         let New { id, received, held, times, .. } = new;
         let priority = new.priority.clamp(-9, 9);
-        self.entries.insert(token, Entry { id, received, priority, held, reserved: false, times, legs });
+        self.entries
+            .insert(token, Entry { id, received, priority, held, reserved: false, times, expired: false, legs });
         self.arm(token, now);
         Some(token)
     }

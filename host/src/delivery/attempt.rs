@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::address::Mailbox;
 use super::maildir;
 use super::queue::Work;
@@ -62,12 +64,35 @@ impl Destination {
 
 async fn to_mailbox(mailbox: Mailbox, create: bool, stored: &Arc<Stored>, index: usize, fresh: bool) -> Outcome {
     let (stored, to) = (stored.clone(), format!("maildir:{}", mailbox.path.display()));
-    let copy = tokio::task::spawn_blocking(move || copy(&mailbox, create, &stored, index, fresh)).await;
-    match copy.unwrap_or_else(|error| Err(Deferred::Broken(io::Error::other(error)))) {
+    let copy = WRITERS.run(move || copy(&mailbox, create, &stored, index, fresh)).await;
+    match copy.unwrap_or_else(|error| Err(Deferred::Broken(error))) {
         Ok(()) => Outcome::Delivered(receipt(to)),
         Err(error) => Outcome::Deferred(maildir::failure(&error)),
     }
 }
+
+/// The threads on which mailboxes are written. A disk that hangs keeps each thread that waits for it, and all that blocks
+/// has the runtime's 512 in common: some must be left to commits and to the hashing of passwords, whatever hangs.
+struct Writers(Semaphore);
+
+impl Writers {
+    const fn new(most: usize) -> Writers {
+        Writers(Semaphore::const_new(most))
+    }
+
+    /// Does the work on a thread of its own; until there is one it waits, and keeps none.
+    async fn run<T: Send + 'static>(&'static self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let place = self.0.acquire().await.map_err(io::Error::other)?;
+        let work = tokio::task::spawn_blocking(move || {
+            // Until the work is done, not until somebody stops waiting for it.
+            let _place = place;
+            work()
+        });
+        work.await.map_err(io::Error::other)
+    }
+}
+
+static WRITERS: Writers = Writers::new(256);
 
 /// Puts a recipient's copy into its mailbox, unless an earlier attempt did. Blocking.
 fn copy(mailbox: &Mailbox, create: bool, stored: &Stored, index: usize, fresh: bool) -> Result<(), Deferred> {
@@ -111,4 +136,50 @@ pub(super) enum Deferred {
     /// The attempt itself broke off.
     #[error("the attempt broke off")]
     Broken(#[source] io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::{Mutex, mpsc};
+    use std::time::Duration;
+
+    use tokio::runtime::Builder;
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::task::{JoinSet, spawn_blocking, yield_now};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[test]
+    fn mailboxes_that_hang_leave_threads_to_others() {
+        static WRITERS: Writers = Writers::new(2);
+        let runtime = Builder::new_current_thread().enable_time().max_blocking_threads(3).build().unwrap();
+        let (answer, answers) = mpsc::channel::<()>();
+        let answers = Arc::new(Mutex::new(answers));
+        let (begins, mut begun) = unbounded_channel();
+        runtime.block_on(async {
+            let mut writes = JoinSet::new();
+            for _ in 0..4 {
+                let (begins, answers) = (begins.clone(), answers.clone());
+                writes.spawn(WRITERS.run(move || {
+                    begins.send(()).unwrap();
+                    answers.lock().unwrap().recv().unwrap();
+                }));
+            }
+            for _ in 0..2 {
+                begun.recv().await.unwrap();
+            }
+            for _ in 0..10 {
+                yield_now().await;
+            }
+            let other = timeout(Duration::from_secs(10), spawn_blocking(|| ())).await;
+            for _ in 0..4 {
+                answer.send(()).unwrap();
+            }
+            assert!(writes.join_all().await.iter().all(Result::is_ok));
+            assert!(other.is_ok(), "a thread is left");
+        });
+    }
 }

@@ -82,7 +82,7 @@ impl Lane {
     }
 
     /// Whether one more may be attempted, of `total` at a time in all. No destination has more than half of them, nor, where
-    /// it is `crowded` with attempts that linger, more than a few of those.
+    /// attempts at those that answer are `crowded` with ones that linger, more than a few of these.
     pub(super) fn open(&self, now: Tick, total: u32, crowded: bool) -> bool {
         let allowed = match (self.local, self.failures) {
             (_, 0) if crowded && self.lingering >= WINDOW_FIRST => 0,

@@ -32,7 +32,7 @@ impl Queue {
         let left =
             |outcomes: &[(usize, Outcome)]| outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Deferred(_)));
         if let Some(times) = times.filter(|times| times.ends <= now.tick && left(&outcomes)) {
-            log_expired(&stored.envelope, now);
+            self.say_expired(start.token, stored, now);
             for (_, outcome) in &mut outcomes {
                 if let Outcome::Deferred(last) = outcome {
                     *outcome = Outcome::Failed(over(stored, times.by_deadline, Some(last), now));
@@ -164,7 +164,7 @@ impl Queue {
             }
         };
         if times.ends <= now.tick {
-            log_expired(&stored.envelope, now);
+            self.say_expired(token, &stored, now);
             let over = |_: usize, last: Option<&Failure>| over(&stored, times.by_deadline, last, now);
             match self.give_up(token, &stored, over).await {
                 Ok(true) => {}
@@ -184,6 +184,13 @@ impl Queue {
         }
         self.refill();
         self.changed.notify_one();
+    }
+
+    /// Once for a message, however many of its destinations find it so.
+    fn say_expired(&self, token: Token, stored: &Stored, now: Now) {
+        if self.index().expire(token) {
+            log_expired(&stored.envelope, now);
+        }
     }
 
     /// Tells the senders of recipients that were not told yet, once.

@@ -415,6 +415,117 @@ async fn many_that_answered_and_hang_at_once_keep_nobody_waiting() {
     }
 }
 
+/// An index where destinations have served, and as many attempts hang as are given: at destinations that answered, and
+/// at others, one at each.
+struct Hung {
+    index: Index,
+    hung: Vec<Start>,
+    messages: usize,
+}
+
+impl Hung {
+    fn new(sure: usize, doubtful: usize, proven: &[(&str, bool)]) -> Hung {
+        let mut hung = Hung { index: Index::default(), hung: Vec::new(), messages: 0 };
+        let names: Vec<_> = (0..sure).map(|at| format!("sure{at}")).collect();
+        for (name, local) in names.iter().map(|name| (name.as_str(), false)).chain(proven.iter().copied()) {
+            // Enough of them for every place that a destination can have.
+            for _ in 0..5 {
+                hung.insert(name, local);
+                hung.serve(1);
+            }
+        }
+        for at in 0..doubtful {
+            hung.insert(&format!("dead{at}"), false);
+        }
+        names.iter().for_each(|name| hung.insert(name, false));
+        assert_eq!(hung.hang(usize::MAX), sure + doubtful);
+        hung
+    }
+
+    fn insert(&mut self, name: &str, local: bool) {
+        let way = Way { destination: name.to_owned(), concurrency: 20, local };
+        self.messages += 1;
+        self.index.insert(new(&format!("m.{}", self.messages), 0, vec![way]), 0).unwrap();
+    }
+
+    /// Serves so many at most, one at a time. How many it were.
+    fn serve(&mut self, most: usize) -> usize {
+        let starts = (0..most).map_while(|_| {
+            let start = self.index.pick(0, 64)?;
+            self.index.finish(&start, Verdict::Reached(true), Next::Done, 0, |_, _| Duration::ZERO);
+            Some(start)
+        });
+        starts.count()
+    }
+
+    /// Begins so many at most, and each lingers.
+    fn hang(&mut self, most: usize) -> usize {
+        let before = self.hung.len();
+        while self.hung.len() - before < most
+            && let Some(start) = self.index.pick(0, 64)
+        {
+            self.index.linger(&start);
+            self.hung.push(start);
+        }
+        self.hung.len() - before
+    }
+}
+
+#[test]
+fn hosts_that_hang_in_doubt_stop_none_that_answers() {
+    // Attempts that hang where somebody answers, in doubt, and whether a destination with two more begins others.
+    for (sure, doubtful, begins) in [
+        (0, 260, true),
+        (0, 512, true),
+        (0, 540, true),
+        (200, 260, true),
+        (253, 540, true),
+        (254, 0, false),
+        (300, 260, false),
+    ] {
+        for (name, local) in [("smarthost", false), ("maildir", true)] {
+            let case = format!("{name} {sure} {doubtful}");
+            let mut hung = Hung::new(sure, doubtful, &[(name, local)]);
+            for _ in 0..20 {
+                hung.insert(name, local);
+            }
+            assert_eq!(hung.hang(2), 2, "{case}");
+            assert_eq!(hung.serve(100), if begins { 18 } else { 0 }, "{case}");
+        }
+    }
+}
+
+#[test]
+fn who_was_kept_out_by_a_crowd_goes_on_when_it_is_none() {
+    let mut hung = Hung::new(254, 0, &[("smarthost", false)]);
+    for _ in 0..20 {
+        hung.insert("smarthost", false);
+    }
+    assert_eq!((hung.hang(2), hung.serve(100)), (2, 0));
+    let other = hung.hung.remove(0);
+    hung.index.finish(&other, Verdict::Reached(true), Next::Done, 0, |_, _| Duration::ZERO);
+    assert_eq!(hung.serve(100), 18);
+}
+
+#[test]
+fn any_number_that_hang_take_what_they_may_and_no_more() {
+    let mut hung = Hung::new(0, 512 + 32, &[("smarthost", false)]);
+    hung.insert("unknown", false);
+    assert_eq!(hung.hang(100), 0, "those in doubt have half of the places");
+    for _ in 0..40 {
+        hung.insert("smarthost", false);
+    }
+    assert_eq!(hung.serve(100), 40);
+}
+
+#[test]
+fn a_message_is_over_once_for_all_its_destinations() {
+    let mut index = Index::default();
+    let way = |name: &str| Way { destination: name.to_owned(), concurrency: 20, local: false };
+    let token = index.insert(new("s.1", 0, vec![way("a"), way("b")]), 0).unwrap();
+    assert_eq!([(); 3].map(|()| index.expire(token)), [true, false, false]);
+}
+
 #[test]
 fn twenty_thousand_for_a_dead_host_cost_no_turn() {
     let mut index = Index::default();

@@ -19,6 +19,8 @@ pub(in super::super) struct Entry {
     /// Whether something is done with all of it: no leg is begun.
     pub(super) reserved: bool,
     pub(in super::super) times: Times,
+    /// Whether it was said that its time is over.
+    pub(super) expired: bool,
     pub(super) legs: Vec<Leg>,
 }
 

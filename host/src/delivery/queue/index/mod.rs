@@ -18,7 +18,7 @@ use super::lane::{Lane, Way};
 use super::schedule::Tick;
 use crate::spool::MessageId;
 use entry::{Leg, State};
-use share::Share;
+use share::Shares;
 
 /// A message's name in the index. Never used twice.
 pub(super) type Token = u64;
@@ -47,12 +47,9 @@ pub(super) struct Index {
     trial_next: bool,
     last_token: Token,
     last_lane: LaneId,
-    /// Attempts under way.
-    active: u32,
-    /// Of these, those at destinations in doubt that do not linger.
-    doubtful: u32,
-    /// Those that linger.
-    lingering: u32,
+    shares: Shares,
+    /// Lanes that had no turn while there was a crowd.
+    kept_out: BTreeSet<LaneId>,
     pub(super) held: u64,
 }
 
@@ -91,7 +88,8 @@ impl Index {
         }
         let New { id, received, held, times, .. } = new;
         let priority = new.priority.clamp(-9, 9);
-        self.entries.insert(token, Entry { id, received, priority, held, reserved: false, times, legs });
+        self.entries
+            .insert(token, Entry { id, received, priority, held, reserved: false, times, expired: false, legs });
         self.arm(token, now);
         Some(token)
     }
@@ -115,7 +113,7 @@ impl Index {
     /// ready.
     pub(super) fn pick(&mut self, now: Tick, total: u32) -> Option<Start> {
         self.advance(now);
-        if self.taken() >= total {
+        if self.shares.taken() >= total {
             return None;
         }
         self.trial_next = !self.trial_next;
@@ -124,16 +122,19 @@ impl Index {
     }
 
     fn pick_from(&mut self, trials: bool, now: Tick, total: u32) -> Option<Start> {
-        if trials && self.taken_in_doubt() >= (total / 2).max(1) {
+        if trials && self.shares.taken_in_doubt() >= (total / 2).max(1) {
             return None;
         }
-        let crowded = self.is_crowded();
+        let crowded = self.shares.is_crowded();
         loop {
             let id = if trials { self.trials.pop_front()? } else { self.round.pop_front()? };
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             lane.queued = false;
             if !lane.open(now, total, crowded) {
-                // It comes back when an attempt of it ends, its rest does, or something is due.
+                // It comes back when an attempt of it ends, its rest or the crowd does, or something is due.
+                if crowded {
+                    self.kept_out.insert(id);
+                }
                 continue;
             }
             if lane.doubtful() != trials {
@@ -143,11 +144,10 @@ impl Index {
             let Some((_, _, token)) = lane.ready.pop_first() else { continue };
             lane.active += 1;
             let destination = lane.destination.clone();
-            self.active += 1;
-            self.doubtful += u32::from(trials);
+            let share = self.shares.begin(trials);
             self.queue(id);
             let Some((entry, leg)) = self.leg(token, id) else { continue };
-            leg.state = State::Active(Share::new(trials));
+            leg.state = State::Active(share);
             let fresh = std::mem::take(&mut leg.fresh);
             let number = leg.number.saturating_add(1);
             return Some(Start { token, lane: id, id: entry, destination, number, fresh, began: now });
@@ -163,10 +163,7 @@ impl Index {
             let Some(lane) = self.lanes.get_mut(&leg.lane).filter(|lane| lane.resting(now).is_none()) else { continue };
             lane.ready.remove(&(-entry.priority, leg.due, token));
             lane.active += 1;
-            let doubtful = lane.doubtful();
-            self.active += 1;
-            self.doubtful += u32::from(doubtful);
-            leg.state = State::Active(Share::new(doubtful));
+            leg.state = State::Active(self.shares.begin(lane.doubtful()));
             starts.push(Start {
                 token,
                 lane: leg.lane,
@@ -356,18 +353,6 @@ impl Index {
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.legs = lane.legs.saturating_sub(1);
         }
-        self.sweep(id);
-    }
-
-    fn free(&mut self, id: LaneId, share: Share) {
-        self.active = self.active.saturating_sub(1);
-        self.doubtful = self.doubtful.saturating_sub(u32::from(share == Share::Doubtful));
-        self.lingering = self.lingering.saturating_sub(u32::from(share == Share::Lingering));
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.active = lane.active.saturating_sub(1);
-            lane.lingering = lane.lingering.saturating_sub(u32::from(share == Share::Lingering));
-        }
-        self.queue(id);
         self.sweep(id);
     }
 

@@ -88,6 +88,11 @@ impl Index {
         self.arm(token, now);
     }
 
+    /// A message's time is over. Whether this is news: each of its destinations may find it so.
+    pub(in super::super) fn expire(&mut self, token: Token) -> bool {
+        self.entries.get_mut(&token).is_some_and(|entry| !std::mem::replace(&mut entry.expired, true))
+    }
+
     /// Lets a message's destinations be tried at once.
     pub(in super::super) fn wake(&mut self, token: Token) {
         let lanes = self.entries.get(&token).map(|entry| entry.legs.iter().map(|leg| leg.lane).collect::<Vec<_>>());

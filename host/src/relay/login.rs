@@ -102,7 +102,9 @@ async fn scram(connection: &mut Connection, relay: &Inner, mut client: ScramClie
                 // RFC 4954 section 4: the server waits for a response, which QUIT would be as well. RFC 5802 section 7
                 // lets it say in a challenge that it refuses.
                 let left = connection.command(relay, Phase::Login, "*\r\n").await;
-                let refused = matches!(error, ScramError::Refused(_)) && left.is_ok_and(|left| left.is_permanent());
+                // A server that says that it does bind, and offered no -PLUS: somebody in between took that away.
+                let said = matches!(&error, ScramError::Refused(why) if why != "server-does-support-channel-binding");
+                let refused = said && left.is_ok_and(|left| left.is_permanent());
                 return if refused { Ok(Some(fault(error))) } else { Err(fault(error)) };
             }
         };

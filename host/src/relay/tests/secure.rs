@@ -263,6 +263,12 @@ async fn logins() {
                 + TAKEN,
             taken,
         ),
+        // It does bind, it says, and somebody in between took that from its offer ("e=server-does-support-channel-binding").
+        (
+            offer("SCRAM-SHA-256 PLAIN")
+                + "C: AUTH SCRAM-SHA-256 *\nS: 334 ZT1zZXJ2ZXItZG9lcy1zdXBwb3J0LWNoYW5uZWwtYmluZGluZw==\nC: **\nS: 501 left\nEND",
+            "deferred 4.7.0 destination",
+        ),
         (
             offer("SCRAM-SHA-256") + "C: AUTH SCRAM-SHA-256 *\nS: 334 ZT1pbnZhbGlkLXByb29m\nC: **\nS: 501 left\nEND",
             "deferred 4.7.0 destination",

@@ -17,7 +17,8 @@
 //! - [`spool`]: messages that are durable. [`tls`]: certificates and handshakes. [`auth`]: users and their passwords.
 //!   [`dns`]: what the DNS says. [`http`]: calling hosts. [`nats`]: connections to NATS servers. [`table`]: files that keys
 //!   are looked up in.
-//! - [`config`]: what the operator wrote. [`file`]: reading other files of theirs. [`observe`]: the log and the counters.
+//! - [`config`]: what the operator wrote. [`mod@file`]: reading other files of theirs. [`observe`]: the log and the
+//!   counters.
 //! - `pillarbox_smtp`, `pillarbox_sasl` and `pillarbox_proxy`: the protocols, each a crate of its own.
 
 #![deny(unsafe_code)]
